@@ -1,0 +1,305 @@
+"""The configuration of a run: typed, frozen, and read from YAML.
+
+A file may name another with `extends: other.yaml` (relative to itself) and is laid over it key by key.
+`--set a.b=value` is laid over both. Unknown keys are refused, with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kresp3d.errors import UsageError
+
+#: The value of `data.videos` that stands for the embedded dataset.
+SYNTHETIC = "synthetic"
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Scale = Annotated[float, Field(gt=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyntheticConfig(Section):
+    """The embedded dataset: how many videos of the articulated figure are rendered, and how."""
+
+    subjects: PositiveInt = 20
+    videos_per_class: PositiveInt = 3
+    """Videos of each subject doing each action."""
+    size: Annotated[int, Field(ge=32, multiple_of=2)] = 96
+    """Height of the video in pixels; the width is 4/3 of it."""
+    seconds: PositiveFloat = 3.0
+    fps: PositiveFloat = 25.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class DataConfig(Section):
+    """Where the videos are, how they are split, and how they become records."""
+
+    videos: str = SYNTHETIC
+    """A folder of `class/video`, an UCF101 or HMDB51 tree, a CSV file, or `synthetic`."""
+    cache: str = "data"
+    """Folder for the embedded videos and, unless `records` says otherwise, for records."""
+    records: str | None = None
+    """Folder of the TFRecord shards. By default one below `cache`, named after the videos and the settings."""
+    format: Literal["auto", "folder", "csv", "ucf101", "hmdb51"] = "auto"
+    splits: str | None = None
+    """Folder with the official split lists of UCF101 or HMDB51. By default looked for in and beside `videos`."""
+    split: Annotated[int, Field(ge=1, le=3)] = 1
+    """Which of the three official splits."""
+    split_column: str = "split"
+    """The CSV column that holds the split."""
+    group_regex: str | None = None
+    """Regular expression on a video's relative path; its first group is the video's group."""
+    validation: Fraction = 0.15
+    """Share of the training groups set aside for validation, where the data brings no validation split."""
+    test: Fraction = 0.2
+    """Share of the groups set aside for testing, where the data brings no split at all."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    allow_group_leak: bool = False
+    fps: PositiveFloat = 15.0
+    short_side: Annotated[int, Field(ge=16)] = 256
+    """Short side of the stored frames, in pixels. Smaller videos are kept as they are."""
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    max_bad: Fraction = 0.01
+    """Largest share of undecodable videos that `prepare` accepts."""
+    workers: PositiveInt | None = None
+    """Processes that decode. By default one for each core."""
+    synthetic: SyntheticConfig = SyntheticConfig()
+
+
+class AugmentConfig(Section):
+    """Augmentation of training clips; the same for all frames of a clip."""
+
+    scales: tuple[Scale, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Side of the square crop, as a share of the short side; one is drawn for each clip."""
+    positions: Literal["corners", "centre"] = "corners"
+    """`corners`: the four corners and the centre."""
+    flip: bool = True
+    """Mirror half of the clips. Off where left and right tell classes apart."""
+
+
+class ClipConfig(Section):
+    """How clips are cut from a video in training."""
+
+    frame_stride: PositiveInt = 1
+    per_video: PositiveInt = 1
+    """Clips taken from each video in one epoch."""
+    augment: AugmentConfig = AugmentConfig()
+
+
+class ModelConfig(Section):
+    """The network. The defaults are the paper's Table 1."""
+
+    variant: Literal["p3d", "full3d"] = "p3d"
+    modality: Literal["rgb", "residual", "both"] = "both"
+    frames: PositiveInt = 32
+    """Frames `T` in each stream; a clip has `T + step`."""
+    size: Annotated[int, Field(ge=16)] = 112
+    """Side of the square input, in pixels."""
+    step: PositiveInt = 1
+    """Step size `s` of the residual frames `|x[t+s] - x[t]|`."""
+    width: PositiveInt = 64
+    """Channels of each stem and of the first stage; every next stage has twice as many."""
+    blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (3, 4, 6, 3)
+    """Bottlenecks in each stage."""
+    expansion: PositiveInt = 1
+    """Channels out of a bottleneck, as a multiple of those inside; 4 is the classic one."""
+    attention: bool = True
+    feature_residual: bool = True
+    attention_pool: Literal["space_time", "space"] = "space_time"
+    norm: Literal["batch", "sync_batch"] = "batch"
+    """`sync_batch`: batch statistics are taken over all replicas."""
+    stem_pool: bool = False
+    """A 3x3 max-pool after the stems, as in a ResNet; 3.6 times fewer multiply-adds."""
+    fc1: PositiveInt = 2048
+    dropout: Fraction = 0.5
+
+
+class TrainingConfig(Section):
+    """The optimiser and the run."""
+
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 16
+    """Clips in a step, over all replicas."""
+    learning_rate: PositiveFloat = 0.05
+    momentum: Fraction = 0.9
+    nesterov: bool = True
+    warmup_epochs: Annotated[float, Field(ge=0)] = 3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    label_smoothing: Fraction = 0.1
+    clip_norm: PositiveFloat | None = 5.0
+    """Largest norm of the whole gradient; null for no clipping."""
+    ema: Fraction | None = None
+    """Decay of the exponential moving average of the weights, used for evaluation; null for none."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit_compile: bool = False
+    """XLA. It halves the speed of training on a CPU."""
+    deterministic: bool = False
+    """Same seed, same weights, to the last bit; somewhat slower."""
+    strategy: Literal["auto", "mirrored", "none"] = "auto"
+    replicas: PositiveInt | None = None
+    """Number of replicas; without enough GPUs, logical CPU devices are made, to try things out."""
+    early_stop: PositiveInt | None = None
+    """Stop after so many epochs without a better validation score; null for never."""
+    tensorboard_clips: Annotated[int, Field(ge=0)] = 4
+    """Clips shown in TensorBoard."""
+
+
+class EvaluationConfig(Section):
+    """How a trained network is measured."""
+
+    clips: PositiveInt = 10
+    """Clips taken uniformly from a video; their scores are averaged."""
+    batch_size: PositiveInt = 16
+    """Clips computed at once."""
+    split: Literal["test", "validation", "train"] = "test"
+
+
+class Config(Section):
+    """Everything that determines a run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    """The run folder is `runs/NAME` unless `--out` says otherwise."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: DataConfig = DataConfig()
+    clip: ClipConfig = ClipConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        if self.data.short_side < self.model.size and self.data.videos != SYNTHETIC:
+            raise ValueError(
+                f"data.short_side is {self.data.short_side}, below model.size {self.model.size}: "
+                "stored frames would be enlarged; raise the first or lower the second"
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        """The whole configuration as YAML; `load_config` reads it back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: A YAML file; `None` for the defaults alone.
+        overrides: `a.b=value` strings, values in YAML, laid over the file in order.
+
+    Raises:
+        UsageError: If the file is missing or no YAML, or a key or value is not accepted.
+    """
+    values: dict[str, Any] = {} if path is None else _read(Path(path), ())
+    for override in overrides:
+        _apply_override(values, override)
+    where = "the defaults" if path is None else str(path)
+    return parse_config(values, where)
+
+
+def parse_config(values: Mapping[str, Any], where: str) -> Config:
+    """Check plain values, named `where` in errors, and make a configuration of them.
+
+    Raises:
+        UsageError: If a key or value is not accepted.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_explain(error)}") from None
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    resolved = path.resolve()
+    if resolved in seen:
+        chain = " -> ".join(str(p) for p in (*seen, resolved))
+        raise UsageError(f"configuration files extend each other in a circle: {chain}")
+    if not path.is_file():
+        raise UsageError(f"configuration file not found: {path}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected keys and values, received {type(values).__name__}")
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    if not isinstance(parent, str):
+        raise UsageError(f"{path}: 'extends' must be one file name, received {parent!r}")
+    return _merge(_read(path.parent / parent, (*seen, resolved)), values)
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UsageError(f"--set {override!r}: expected KEY=VALUE, such as training.epochs=20")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
+    for part in parts[:-1]:
+        inner = values.get(part)
+        # Copied, since a section may be shared with the mapping it was merged from.
+        values[part] = dict(inner) if isinstance(inner, Mapping) else {}
+        values = values[part]
+    values[parts[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    details = error.errors()
+    sentences = [_sentence(detail) for detail in details[:5]]
+    if len(details) > 5:
+        sentences.append(f"and {len(details) - 5} more")
+    return "; ".join(sentences)
+
+
+def _sentence(detail: Mapping[str, Any]) -> str:
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        known = known_keys()
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        near = near or [k for k in known if k.rsplit(".", 1)[-1] == location[-1]][:1]
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"unknown key '{key}'{hint}"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if not key:
+        return message
+    return f"'{key}': {message}, received {detail['input']!r}"
+
+
+def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+    """All keys of the configuration, dotted, sections included."""
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys.extend(known_keys(field.annotation, f"{prefix}{name}."))
+    return keys
