@@ -1,0 +1,188 @@
+"""`kresp3d`: the group of commands, and how errors reach a person."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+
+import click
+
+from kresp3d import __version__
+from kresp3d.errors import KrespError
+
+#: Command -> (module that has it as `command`, its line in the help). Modules are imported when the command is used.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "train": ("kresp3d.cli.train", "Train a network on videos."),
+    "evaluate": ("kresp3d.cli.evaluate", "Measure a trained network."),
+    "predict": ("kresp3d.cli.predict", "Name the actions in videos."),
+    "profile": ("kresp3d.cli.profile", "Count a network's parameters and multiply-adds."),
+    "data": ("kresp3d.cli.data", "Render, prepare, check and look at videos."),
+    "doctor": ("kresp3d.cli.doctor", "Say what works on this machine, and what to do about the rest."),
+}
+
+#: Flags of the group that are also taken after the name of a command, where one adds them to a line that failed.
+GLOBAL_FLAGS = ("--debug", "--verbose", "-v")
+
+_SYSTEM_ERRORS = {
+    errno.ENOSPC: "no space left on the disk; free some, or write to another one",
+    errno.EDQUOT: "the disk quota is used up; free some space, or write to another disk",
+    errno.EACCES: "permission denied; check who owns it and its mode",
+    errno.EPERM: "operation not permitted; check who owns it and its mode",
+    errno.EROFS: "the file system is read-only; write to another one",
+    errno.ENOENT: "no such file or folder",
+    errno.EISDIR: "expected a file, found a folder",
+    errno.ENOTDIR: "expected a folder, found a file",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is used.
+
+    Args:
+        lazy: Command -> (module that has it as `command`, its line in the help).
+        **attributes: As for `click.Group`.
+    """
+
+    def __init__(self, *, lazy: Mapping[str, tuple[str, str]], **attributes: object) -> None:
+        super().__init__(**attributes)  # type: ignore[arg-type]
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, in the order of the work."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; `None` where there is none of that name."""
+        if cmd_name not in self.lazy:
+            return None
+        module = importlib.import_module(self.lazy[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a line, or name the one that was probably meant."""
+        name = args[0]
+        if name not in self.lazy and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, self.lazy, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"expected one of: {', '.join(self.lazy)}."
+            raise click.UsageError(f"there is no command '{name}'; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="kresp3d")
+@click.option("--debug", is_flag=True, help="Show tracebacks and TensorFlow's own messages.")
+@click.option("--verbose", "-v", is_flag=True, help="Say more about what is done.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
+    """Recognise human actions in video: train, measure, explain and use a pseudo-3D network.
+
+    `kresp3d COMMAND --help` explains a command.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        return
+    _set_up_logging(verbose=verbose or debug)
+    if not debug:
+        from kresp3d.quiet import quieten
+
+        quieten()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and say in one sentence what went wrong, if anything did.
+
+    Args:
+        arguments: The words after `kresp3d`; by default those of this process.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted.
+    """
+    words = _flags_first(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words[: _count_flags(words)]
+    try:
+        code = cli.main(words, prog_name="kresp3d", standalone_mode=False)
+    except click.exceptions.Abort:
+        # Click's name for Ctrl-C and for a question that got no answer.
+        return _fail("Interrupted.", 130)
+    except KeyboardInterrupt:
+        return _fail("Interrupted.", 130)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _fail(f"Error: {describe(error)}", error.exit_code if isinstance(error, KrespError) else 1)
+    # Click returns the exit code of `ctx.exit(code)`, or else whatever the command returned.
+    return code if isinstance(code, int) else 0
+
+
+def describe(error: Exception) -> str:
+    """Put an error into one line for a person: the sentence of ours, what the system said, or a request to report."""
+    if isinstance(error, KrespError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return where + _SYSTEM_ERRORS[error.errno]
+    lines = str(error).strip().splitlines()
+    message = f": {lines[0].strip()[:400]}" if lines else ""
+    return (
+        f"unexpected {type(error).__name__}{message}\nRun again with --debug for the traceback, and please report it."
+    )
+
+
+def _fail(sentence: str, code: int) -> int:
+    click.echo(sentence, err=True)
+    return code
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """Move the global flags of a command line before its command; words after `--` stay where they are."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    flags = [word for word in words[:end] if word in GLOBAL_FLAGS]
+    return flags + [word for word in words[:end] if word not in GLOBAL_FLAGS] + words[end:]
+
+
+def _count_flags(words: Sequence[str]) -> int:
+    return next((index for index, word in enumerate(words) if word not in GLOBAL_FLAGS), len(words))
+
+
+def _set_up_logging(*, verbose: bool) -> None:
+    """Send the log of `kresp3d` to stderr: coloured on a terminal, plain lines elsewhere."""
+    logger = logging.getLogger("kresp3d")
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.handlers = [handler]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

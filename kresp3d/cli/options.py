@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Function = Callable[..., Any]
+
+
+def config_options(*, required: bool = True) -> Callable[[Function], Function]:
+    """Give a command `--config FILE` and `--set KEY=VALUE`, and pass it the `config` they make.
+
+    The decorated function takes a keyword argument `config`, a [`Config`][kresp3d.config.Config]. It stands
+    below `@click.command()` and, like any option, in the order of the help text.
+
+    Args:
+        required: Whether `--config` must be given. Where it need not be, the defaults stand in for the file.
+
+    Raises:
+        UsageError: When the command runs, if the file or an override is not accepted.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapper(*args: Any, config_file: Path | None, overrides: tuple[str, ...], **kwargs: Any) -> Any:
+            from kresp3d.config import load_config
+
+            return function(*args, config=load_config(config_file, overrides), **kwargs)
+
+        # Applied from the last to the first, as decorators are, so that --config comes first in the help.
+        wrapper = click.option(
+            "--set",
+            "overrides",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Override one key of the configuration, such as training.epochs=20. May be repeated.",
+        )(wrapper)
+        return click.option(
+            "--config",
+            "-c",
+            "config_file",
+            type=click.Path(path_type=Path),
+            required=required,
+            metavar="FILE",
+            help="Configuration, a YAML file." if required else "Configuration, a YAML file. [default: built in]",
+        )(wrapper)
+
+    return decorate
