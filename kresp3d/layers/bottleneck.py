@@ -1,0 +1,132 @@
+"""The residual block of the network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from kresp3d.layers.conv_norm import ConvNorm
+from kresp3d.layers.factorized_conv import FactorizedConv
+from kresp3d.layers.pseudo3d import Pseudo3D
+
+
+@keras.saving.register_keras_serializable(package="kresp3d")
+class Bottleneck(keras.layers.Layer):
+    """A ResNet bottleneck around the pseudo-3D module, or around a full 3D convolution.
+
+        x ─┬─ 1×1² conv ─ pseudo-3D module | 3×3² conv ─ 1×1² conv ─(+)─ ReLU ─▶
+           └─ identity, or 1×1² conv where the shape changes ───────┘
+
+    Every convolution is followed by batch normalisation, and by ReLU unless the sum follows. Only what lies between
+    the two pointwise convolutions differs between the paper's network and its 3D ResNet-50 baseline.
+
+    Args:
+        filters: Channels `C` inside; `C * expansion` come out.
+        variant: `p3d` for the pseudo-3D module, `full3d` for a 3×3×3 convolution.
+        spatial_stride: Stride of the middle and of the shortcut over rows and columns.
+        expansion: Channels out, as a multiple of `filters`.
+        attention: See `Pseudo3D`; like the next two, it has no effect on `full3d`.
+        feature_residual: See `Pseudo3D`.
+        attention_pool: See `Pseudo3D`.
+        norm: See `ConvNorm`.
+
+    Input shape: `[batch, frames, height, width, channels]`.
+    Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), filters * expansion]`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        variant: Literal["p3d", "full3d"] = "p3d",
+        spatial_stride: int = 1,
+        expansion: int = 1,
+        attention: bool = True,
+        feature_residual: bool = True,
+        attention_pool: Literal["space_time", "space"] = "space_time",
+        norm: str = "batch",
+        **kwargs: Any,
+    ) -> None:
+        if variant not in ("p3d", "full3d"):
+            raise ValueError(f"Bottleneck: variant must be 'p3d' or 'full3d', received {variant!r}")
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.variant = variant
+        self.spatial_stride = spatial_stride
+        self.expansion = expansion
+        self.has_attention = attention
+        self.has_feature_residual = feature_residual
+        self.attention_pool = attention_pool
+        self.norm = norm
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        policy = self.dtype_policy
+        out = self.filters * self.expansion
+
+        def pointwise(filters: int, name: str, stride: int = 1, relu: bool = True) -> ConvNorm:
+            conv = FactorizedConv(filters, (1, 1), stride, dtype=policy, name="conv")
+            return ConvNorm(conv, self.norm, relu, dtype=policy, name=name)
+
+        self.reduce = pointwise(self.filters, "reduce")
+        self.middle = self._middle()
+        self.project = pointwise(out, "project", relu=False)
+        same_shape = self.spatial_stride == 1 and input_shape[-1] == out
+        self.shortcut = None if same_shape else pointwise(out, "shortcut", self.spatial_stride, relu=False)
+
+        shape = input_shape
+        for layer in (self.reduce, self.middle, self.project):
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        if self.shortcut is not None:
+            self.shortcut.build(input_shape)
+
+    def _middle(self) -> keras.layers.Layer:
+        policy = self.dtype_policy
+        if self.variant == "full3d":
+            stride = (1, self.spatial_stride, self.spatial_stride)
+            conv = keras.layers.Conv3D(
+                self.filters,
+                3,
+                stride,
+                padding="same",
+                use_bias=False,
+                kernel_initializer="he_normal",
+                dtype=policy,
+                name="conv",
+            )
+            return ConvNorm(conv, self.norm, dtype=policy, name="conv3d")
+        return Pseudo3D(
+            self.filters,
+            self.spatial_stride,
+            attention=self.has_attention,
+            feature_residual=self.has_feature_residual,
+            attention_pool=self.attention_pool,
+            norm=self.norm,
+            dtype=policy,
+            name="pseudo3d",
+        )
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        x = self.reduce(inputs, training=training)
+        x = self.middle(x, training=training)
+        x = self.project(x, training=training)
+        shortcut = inputs if self.shortcut is None else self.shortcut(inputs, training=training)
+        return ops.relu(x + shortcut)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        conv = FactorizedConv(self.filters * self.expansion, (1, 1), self.spatial_stride)
+        return conv.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "variant": self.variant,
+            "spatial_stride": self.spatial_stride,
+            "expansion": self.expansion,
+            "attention": self.has_attention,
+            "feature_residual": self.has_feature_residual,
+            "attention_pool": self.attention_pool,
+            "norm": self.norm,
+        }

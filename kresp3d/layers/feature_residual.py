@@ -1,0 +1,43 @@
+"""Feature residual: the difference of neighbouring feature maps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kresp3d")
+class FeatureResidual(keras.layers.Layer):
+    """Motion in feature space, `abs(f(t + 1) - f(t))` (paper, Sec. 2.2).
+
+    The last frame is repeated, so that the last difference is 0 and the number of frames stays.
+
+    Args:
+        spatial_stride: Keep every so many rows and columns, to match branches with a strided convolution.
+
+    Input shape: `[batch, frames, height, width, channels]`.
+    Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), channels]`.
+    """
+
+    def __init__(self, spatial_stride: int = 1, **kwargs: Any) -> None:
+        if spatial_stride < 1:
+            raise ValueError(f"FeatureResidual: spatial_stride must be at least 1, received {spatial_stride}")
+        super().__init__(**kwargs)
+        self.spatial_stride = spatial_stride
+
+    def call(self, inputs: Any) -> Any:
+        f = inputs[:, :, :: self.spatial_stride, :: self.spatial_stride]
+        difference = ops.abs(f[:, 1:] - f[:, :-1])
+        return ops.pad(difference, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, frames, *picture, channels = input_shape
+        strided = (None if side is None else math.ceil(side / self.spatial_stride) for side in picture)
+        return (batch, frames, *strided, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "spatial_stride": self.spatial_stride}
+

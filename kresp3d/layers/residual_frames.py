@@ -1,0 +1,47 @@
+"""Residual frames: the motion stream of the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kresp3d")
+class ResidualFrames(keras.layers.Layer):
+    """Absolute difference of frames `step` apart, `abs(x[t + s] - x[t])` (paper, Sec. 2.1).
+
+    Computed in the layer's floating-point type, so that `uint8` frames do not wrap around; every difference of
+    two `uint8` values is exact in float32, float16 and bfloat16 alike.
+
+    Args:
+        step: The step size `s`, at least 1.
+
+    Input shape: `[batch, frames + step, height, width, channels]`, any numeric dtype.
+    Output shape: `[batch, frames, height, width, channels]`, floating point, in the units of the input.
+    """
+
+    def __init__(self, step: int = 1, **kwargs: Any) -> None:
+        if step < 1:
+            raise ValueError(f"ResidualFrames: step must be at least 1, received {step}")
+        super().__init__(**kwargs)
+        self.step = step
+
+    def call(self, inputs: Any) -> Any:
+        x = ops.cast(inputs, self.compute_dtype)
+        return ops.abs(x[:, self.step :] - x[:, : -self.step])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, frames, *rest = input_shape
+        if frames is not None and frames <= self.step:
+            raise ValueError(
+                f"ResidualFrames: step {self.step} needs clips of at least {self.step + 1} frames, received {frames}"
+            )
+        return (batch, None if frames is None else frames - self.step, *rest)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "step": self.step}

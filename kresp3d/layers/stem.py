@@ -1,0 +1,73 @@
+"""The first convolutions of each stream."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+
+from kresp3d.layers.conv_norm import ConvNorm
+from kresp3d.layers.factorized_conv import FactorizedConv
+
+
+@keras.saving.register_keras_serializable(package="kresp3d")
+class Stem(keras.layers.Layer):
+    """`1×7²` then `3×1²` convolution, the picture halved by the first (paper, Table 1); `3×7²` for full 3D.
+
+    Args:
+        filters: Channels of each convolution.
+        variant: `p3d`, or `full3d` for the baseline's single 3×7×7 convolution.
+        norm: See `ConvNorm`.
+
+    Input shape: `[batch, frames, height, width, channels]`.
+    Output shape: `[batch, frames, ceil(height / 2), ceil(width / 2), filters]`.
+    """
+
+    def __init__(
+        self, filters: int, variant: Literal["p3d", "full3d"] = "p3d", norm: str = "batch", **kwargs: Any
+    ) -> None:
+        if variant not in ("p3d", "full3d"):
+            raise ValueError(f"Stem: variant must be 'p3d' or 'full3d', received {variant!r}")
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.variant = variant
+        self.norm = norm
+        policy = self.dtype_policy
+        if variant == "full3d":
+            convs = [
+                keras.layers.Conv3D(
+                    filters,
+                    (3, 7, 7),
+                    (1, 2, 2),
+                    padding="same",
+                    use_bias=False,
+                    kernel_initializer="he_normal",
+                    dtype=policy,
+                    name="conv",
+                )
+            ]
+        else:
+            convs = [
+                FactorizedConv(filters, (1, 7), 2, dtype=policy, name="conv"),
+                FactorizedConv(filters, (3, 1), dtype=policy, name="conv"),
+            ]
+        self.convs = [ConvNorm(conv, norm, dtype=policy, name=f"conv{i}") for i, conv in enumerate(convs, 1)]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        for conv in self.convs:
+            conv.build(input_shape)
+            input_shape = conv.compute_output_shape(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        x = inputs
+        for conv in self.convs:
+            x = conv(x, training=training)
+        return x
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        for conv in self.convs:
+            input_shape = conv.compute_output_shape(input_shape)
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters, "variant": self.variant, "norm": self.norm}
