@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from kresp3d.data.index import Record, read_index, write_atomically, write_index
+from kresp3d.errors import KrespError
+
+
+def record(name: str, split: str = "train", group: str | None = "g1") -> Record:
+    return Record(name, "walk", group, split, 20, 48, 64, "shard-00000.tfrecord", 0, 100)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "shard-00000.tfrecord").write_bytes(b"x" * 100)
+    videos = [record('walk/a "b", c.mp4'), record("walk/ü.mp4", "test", None)]
+    write_index(tmp_path, videos, ["walk"], settings={"fps": 15.0})
+    return tmp_path
+
+
+def test_awkward_names_and_missing_groups_read_back(folder):
+    read = read_index(folder)
+    assert [video.name for video in read.videos] == ['walk/a "b", c.mp4', "walk/ü.mp4"]
+    assert [video.group for video in read.videos] == ["g1", None]
+    assert [video.name for video in read.split("test")] == ["walk/ü.mp4"]
+    assert read.settings == {"fps": 15.0}
+
+
+def test_an_unfinished_folder_is_refused(folder):
+    (folder / "index.json").unlink()
+    with pytest.raises(KrespError, match=r"index\.json is missing.*data prepare"):
+        read_index(folder)
+
+
+def test_another_version_is_refused(folder):
+    path = folder / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(KrespError, match="format 99"):
+        read_index(folder)
+
+
+def test_a_missing_shard_is_named(folder):
+    (folder / "shard-00000.tfrecord").unlink()
+    with pytest.raises(KrespError, match=r"shard-00000\.tfrecord is missing"):
+        read_index(folder)
+
+
+def test_a_shard_of_another_size_is_named(folder):
+    (folder / "shard-00000.tfrecord").write_bytes(b"x" * 99)
+    with pytest.raises(KrespError, match="99 bytes instead of 100"):
+        read_index(folder)
+
+
+@pytest.mark.parametrize("text", ["", "name,label\na,b\n", "[1]"])
+def test_a_damaged_table_is_refused(folder, text):
+    (folder / "videos.csv").write_text(text)
+    with pytest.raises(KrespError, match=r"videos\.csv"):
+        read_index(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"format": 1}'])
+def test_a_damaged_index_is_refused(folder, text):
+    (folder / "index.json").write_text(text)
+    with pytest.raises(KrespError, match=r"index\.json"):
+        read_index(folder)
+
+
+def test_a_table_with_a_row_cut_off_is_refused(folder):
+    path = folder / "videos.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(KrespError, match="1 rows, its index 2"):
+        read_index(folder)
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
