@@ -1,0 +1,231 @@
+"""The folder of a run: what training leaves behind and every later command reads.
+
+    runs/NAME/
+      config.yaml        the resolved configuration
+      environment.json   versions, machine, records and their fingerprint
+      catalog.csv        name, label, group and split of every video, as this run used them
+      classes.txt        one name a line, in the order of the network's outputs
+      checkpoints/       the last finished epoch, for --resume
+      logs/              TensorBoard
+      history.csv        one row an epoch
+      model.keras        the best network so far by validation accuracy, or the last where there is no validation
+      metrics.json, report.md, figures/   the evaluation
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from kresp3d import __version__
+from kresp3d.config import Config, load_config
+from kresp3d.data.index import Record, Records, read_index
+from kresp3d.errors import KrespError
+
+_COLUMNS = ("name", "label", "group", "split")
+_OWN = ("config.yaml", "environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv")
+_RESULTS = ("model.keras", "metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; what was written there appears as `path` when the block ends well."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file that is there wholly or not at all."""
+    with written_aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run on disk. `path` is its folder."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: Config, *, overwrite: bool = False) -> RunFolder:
+        """Start a run in a new or empty folder.
+
+        Raises:
+            KrespError: If the folder holds something already, and `overwrite` is not given or it is not a run.
+        """
+        run = cls(path)
+        if path.exists() and not path.is_dir():
+            raise KrespError(f"{path} is a file; a run needs a folder")
+        foreign = [p.name for p in path.iterdir() if p.name not in (*_OWN, *_RESULTS, ".lock")] if path.exists() else []
+        if foreign:
+            raise KrespError(f"{path} holds something that is no run ({sorted(foreign)[0]}); give another --out")
+        if run.config_file.exists():
+            if not overwrite:
+                raise KrespError(
+                    f"{path} holds a run already; go on with it by --resume, begin anew by --overwrite, "
+                    "or give another folder by --out"
+                )
+            run._clear()
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(run.config_file, config.to_yaml())
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open a run that exists.
+
+        Raises:
+            KrespError: If the folder is no run.
+        """
+        run = cls(Path(path))
+        if not run.config_file.is_file():
+            raise KrespError(f"{path} is no run folder (config.yaml is missing); expected one made by `kresp3d train`")
+        return run
+
+    def _clear(self) -> None:
+        for name in (*_RESULTS, *_OWN):
+            target = self.path / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained network."""
+        return self.path / "model.keras"
+
+    @property
+    def history_file(self) -> Path:
+        """One row for each epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The state to resume from."""
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "logs"
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration of this run."""
+        return load_config(self.config_file)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in the order of the network's outputs."""
+        try:
+            return tuple((self.path / "classes.txt").read_text(encoding="utf-8").splitlines())
+        except FileNotFoundError:
+            raise KrespError(f"{self.path} has no classes.txt: its training has not begun") from None
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What `environment.json` holds."""
+        try:
+            values: dict[str, Any] = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            raise KrespError(f"{self.path}/environment.json is missing or damaged; train again") from None
+        return values
+
+    def write_data(self, records: Records) -> None:
+        """Note the classes, the videos with their splits, and the machine."""
+        lines = [_COLUMNS, *((v.name, v.label, v.group or "", v.split) for v in records.videos)]
+        with (
+            written_aside(self.path / "catalog.csv") as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows(lines)
+        write_text(self.path / "classes.txt", "".join(f"{name}\n" for name in records.classes))
+        write_text(self.path / "environment.json", json.dumps(_environment(records), indent=2) + "\n")
+
+    def records(self, split: str) -> list[Record]:
+        """The stored videos of a split, as this run split them, whatever the records' own table says now.
+
+        Raises:
+            KrespError: If the records are gone or lack a video of the split, or the split is empty.
+        """
+        stored = {video.name: video for video in read_index(self.records_folder).videos}
+        with (self.path / "catalog.csv").open(encoding="utf-8", newline="") as file:
+            names = [row["name"] for row in csv.DictReader(file) if row["split"] == split]
+        missing = [name for name in names if name not in stored]
+        if missing:
+            raise KrespError(
+                f"{len(missing)} of {len(names)} {split} videos of this run, such as {missing[0]}, "
+                f"are no longer in {self.records_folder}; prepare the same videos again"
+            )
+        if not names:
+            raise KrespError(f"this run has no {split} videos; choose another split by --split")
+        return [stored[name] for name in names]
+
+    @property
+    def records_folder(self) -> Path:
+        """Where this run's records are."""
+        return Path(self.environment["records"])
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training into this folder.
+
+        Raises:
+            KrespError: If one does already.
+        """
+        with (self.path / ".lock").open("w") as file:
+            _lock(file, self.path)
+            yield
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    try:
+        # Released by the system when the process ends, however it ends; so there are no stale locks.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise KrespError(f"another process is training in {path}; wait for it, or give another --out") from None
+
+
+def _environment(records: Records) -> dict[str, Any]:
+    packages = ("tensorflow", "keras", "numpy", "av", "tensorflow-io", "tensorflow-model-optimization")
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["kresp3d", *sys.argv[1:]]),
+        "kresp3d": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "packages": {name: _version(name) for name in packages},
+        "records": str(records.folder.resolve()),
+        "fingerprint": records.index.get("fingerprint"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,55 @@
+"""The optimiser: SGD with momentum, warm-up and cosine decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kresp3d.config import TrainingConfig
+
+
+@keras.saving.register_keras_serializable(package="kresp3d")
+class ReplicatedSGD(keras.optimizers.SGD):
+    """SGD whose `global_clipnorm` sees the gradient of the whole batch when there are several replicas.
+
+    Keras clips what each replica computed and sums afterwards, so that the result depends on how many there are.
+    Here the sum is taken first.
+    """
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            # The base class sums over replicas after clipping: a mean now, clipped to a share of the norm, gives
+            # the clipped sum then.
+            grads = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(grads))
+        return super().apply(grads, trainable_variables)
+
+
+def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up from 0, then a cosine to 0 at the end of the last epoch."""
+    total = config.epochs * steps_per_epoch
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), total - 1)
+    if warmup == 0:
+        return keras.optimizers.schedules.CosineDecay(config.learning_rate, total)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, total - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+    )
+
+
+def make_optimizer(config: TrainingConfig, steps_per_epoch: int, replicas: int = 1) -> keras.optimizers.Optimizer:
+    """Build the optimiser. Biases and batch norms are not decayed."""
+    optimizer_class = ReplicatedSGD if replicas > 1 and config.clip_norm else keras.optimizers.SGD
+    optimizer = optimizer_class(
+        make_schedule(config, steps_per_epoch),
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay or None,
+        global_clipnorm=config.clip_norm and config.clip_norm / replicas,
+        use_ema=config.ema is not None,
+        ema_momentum=config.ema or 0.99,
+    )
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

@@ -1,0 +1,51 @@
+"""Which devices train: one, or several that mirror each other."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kresp3d.config import TrainingConfig
+from kresp3d.errors import KrespError
+
+
+def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy | None:
+    """Choose the devices that train, as `training.strategy` and `training.replicas` say.
+
+    Without enough GPUs, `replicas` makes logical devices of the CPU. That is slower than one device and is for
+    trying out on a small machine what will run on a larger one.
+
+    Returns:
+        A `MirroredStrategy`, or `None` for a single device.
+
+    Raises:
+        KrespError: If the batch cannot be divided among the replicas, or logical devices come too late.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    wanted = config.replicas
+    if config.strategy == "none" or (wanted is None and len(gpus) < 2 and config.strategy == "auto"):
+        if wanted not in (None, 1):
+            raise KrespError(f"training.replicas is {wanted}, but training.strategy is 'none'; set it to 'mirrored'")
+        return None
+    replicas = wanted or max(len(gpus), 1)
+    if config.batch_size % replicas:
+        raise KrespError(
+            f"training.batch_size {config.batch_size} cannot be divided among {replicas} replicas; "
+            f"use a multiple of {replicas}"
+        )
+    if len(gpus) >= replicas:
+        return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas)])
+    return tf.distribute.MirroredStrategy(
+        _logical_cpus(replicas), cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+
+
+def _logical_cpus(count: int) -> list[str]:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or [None]) != count:
+        try:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+        except RuntimeError:
+            raise KrespError(
+                f"{count} logical CPU devices must be made before TensorFlow computes anything; use a new process"
+            ) from None
+    return [f"CPU:{i}" for i in range(count)]
