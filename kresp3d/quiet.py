@@ -2,25 +2,93 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.machinery
 import logging
 import os
+import sys
+import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 #: Set where the user has not set them. Errors still reach a person, as Python exceptions.
 ENVIRONMENT = {
-    # Only what ends the process: without a GPU, CUDA's absence is reported as an error.
+    # Only what ends the process: on a machine without a GPU, the absence of CUDA is logged as an error.
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "ERROR",
-    "GLOG_minloglevel": "3",
 }
 
-_PACKAGES = ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "tensorflow_io", "google", "jax")
+_PACKAGES = ("tensorflow", "keras", "tf_keras", "keras_tuner", "tensorflow_model_optimization", "google")
 
 
 def quieten() -> None:
-    """Silence TensorFlow and Keras for this process and those it starts. To be called before they are imported."""
+    """Silence TensorFlow and Keras in this process. To be called before they are imported; imports neither."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     for package in _PACKAGES:
-        warnings.filterwarnings("ignore", module=rf"{package}(\..*)?$")
+        warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _QuietTensorFlow())
+
+
+@contextlib.contextmanager
+def held_stderr() -> Iterator[None]:
+    """Hold back what C++ and Python write to stderr; an exception lets it through.
+
+    For the few messages that no variable silences. Holds nothing where `TF_CPP_MIN_LOG_LEVEL` asks for messages, or
+    is not set, as in a program of the user's own.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != ENVIRONMENT["TF_CPP_MIN_LOG_LEVEL"]:
+        yield
+        return
+    try:
+        sys.stderr.flush()
+        terminal = os.dup(2)
+    except (OSError, AttributeError):  # no stderr, nothing to hold
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+class _QuietTensorFlow:
+    """Holds stderr while TensorFlow is imported, wherever that first happens.
+
+    TensorFlow 2.21 logs a few lines before it has read `TF_CPP_MIN_LOG_LEVEL`, so no variable silences them.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        loader = spec.loader
+        execute = loader.exec_module
+
+        def execute_quietly(module: ModuleType) -> None:
+            # The loader is left as it was found, for whoever asks it for the package's files.
+            del loader.exec_module
+            with held_stderr():
+                execute(module)
+            from absl import logging as absl_logging
+
+            absl_logging.set_verbosity(absl_logging.ERROR)
+
+        loader.exec_module = execute_quietly  # type: ignore[method-assign]
+        return spec
