@@ -1,0 +1,140 @@
+"""Fixtures for all tests: tiny real videos, encoded on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Example times on a busy machine say nothing about the code.
+settings.register_profile("kresp3d", deadline=None, max_examples=50)
+settings.load_profile("kresp3d")
+
+CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".ts": "libx264", ".avi": "mpeg4", ".webm": "libvpx"}
+BITS = 8
+
+
+def counting_frames(count: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+    """Frames uint8 `[count, H, W, 3]` whose eight vertical bars show their number in binary, white for 1."""
+    width, height = size
+    bar = np.arange(width) * BITS // width
+    numbers = np.arange(count)[:, None]
+    rows = np.where((numbers >> bar) & 1, 235, 20).astype(np.uint8)
+    return np.broadcast_to(rows[:, None, :, None], (count, height, width, 3)).copy()
+
+
+def number_of(image: np.ndarray) -> int:
+    """The number that a picture of `counting_frames` shows."""
+    width = image.shape[1]
+    centres = (2 * np.arange(BITS) + 1) * width // (2 * BITS)
+    levels = image[image.shape[0] // 2, centres].mean(axis=-1)
+    return int(((levels > 128) << np.arange(BITS)).sum())
+
+
+def encode_video(
+    path: str | Path,
+    frames: int | np.ndarray = 25,
+    fps: float = 25,
+    size: tuple[int, int] = (64, 48),
+    *,
+    times: Sequence[float] | None = None,
+    rotation: int = 0,
+    mirror: bool = False,
+    pixel_aspect: Fraction | None = None,
+    audio: bool = False,
+    codec: str | None = None,
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Encode a real video.
+
+    Args:
+        path: The file; its suffix chooses the container. Folders are made.
+        frames: How many `counting_frames`, or the frames themselves, uint8 `[T, H, W, 3]`.
+        fps: Frames per second.
+        size: (width, height) in pixels, for a number of frames.
+        times: Presentation times in seconds, for a variable frame rate.
+        rotation: The turn, in degrees counter-clockwise, that a player applies.
+        mirror: Whether a player swaps left and right.
+        pixel_aspect: Width over height of a pixel.
+        audio: Whether a tone is added.
+        codec: FFmpeg's name of the encoder; by default it suits the suffix.
+        pix_fmt: FFmpeg's name of the pixel format.
+        options: Options of the encoder.
+        container_options: Options of the muxer.
+
+    Returns:
+        The path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = counting_frames(frames, size) if isinstance(frames, int) else frames
+    codec = codec or CODECS[path.suffix.lower()]
+    if options is None:
+        options = {"preset": "ultrafast", "crf": "18"} if codec == "libx264" else {}
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+        stream.height, stream.width = pictures.shape[1:3]
+        stream.pix_fmt = pix_fmt
+        stream.bit_rate = 2_000_000
+        stream.codec_context.thread_count = 1
+        if pix_fmt.startswith("gray"):
+            # FFmpeg makes grey of the full range, and H.264 has to say so.
+            stream.codec_context.color_range = 2
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
+        if rotation or mirror:
+            stream.set_display_rotation(rotation, hflip=mirror)
+        tone = container.add_stream("aac", rate=16000) if audio else None
+        for index, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(format=pix_fmt)
+            if times is not None:
+                frame.pts, frame.time_base = round(times[index] * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if tone is not None:
+            _add_tone(container, tone, seconds=len(pictures) / fps)
+    return path
+
+
+def _add_tone(container: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
+    wave = np.sin(np.arange(int(16000 * seconds)) * 0.2).astype(np.float32)[None] * 0.1
+    frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+    frame.sample_rate, frame.pts = 16000, 0
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="session")
+def make_video() -> Callable[..., Path]:
+    """`make_video(path, frames=25, fps=25, size=(64, 48), ...)` encodes a real video; see `encode_video`."""
+    return encode_video
+
+
+@pytest.fixture(scope="session")
+def read_number() -> Callable[[np.ndarray], int]:
+    """`read_number(image)` tells which frame of a `make_video` with counted frames an image shows."""
+    return number_of
+
+
+@pytest.fixture(scope="session")
+def make_tree() -> Callable[..., Path]:
+    """`make_tree(root, classes, per_class, ...)` encodes a tree `class/video`; further arguments go to `make_video`."""
+
+    def make(root: Path, classes: Sequence[str], per_class: int, suffix: str = ".mp4", **video: object) -> Path:
+        for label in classes:
+            for index in range(per_class):
+                encode_video(root / label / f"{label}_{index}{suffix}", **video)
+        return root
+
+    return make
