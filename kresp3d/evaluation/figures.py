@@ -163,7 +163,7 @@ def history_figure(path: Path) -> Figure:
             axes.set_ylim(bottom=0)
     last = grid[-1, 0]
     last.set_xlabel("epoch", color=_INK)
-    last.xaxis.set_major_locator(MaxNLocator(integer=True))
+    last.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     last.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
     if len(grid[0, 0].get_lines()) > 1:
         grid[0, 0].legend(frameon=False, fontsize=9)
