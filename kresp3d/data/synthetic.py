@@ -1,0 +1,331 @@
+"""The embedded dataset on disk: rendered videos as H.264 files, a table of them, and a picture to look at.
+
+FOLDER/ACTION/gSS_ACTION_vNN.mp4    one file for each subject, action and take
+FOLDER/catalog.csv                  path, label, group and split of each
+FOLDER/synthetic.json               renderer and settings; written last, so that it marks a whole dataset
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from kresp3d.config import SyntheticConfig
+from kresp3d.data.render import ACTIONS, RENDERER, frame_count, frame_size, render_video
+from kresp3d.errors import KrespError
+
+__all__ = ["ACTIONS", "contact_sheet", "render_video", "split_subjects", "write_contact_sheet", "write_dataset"]
+
+Split = Literal["train", "validation", "test"]
+Progress = Callable[[int, int], None]
+#: Action, subject and take.
+Job = tuple[str, int, int]
+
+_MARK = "synthetic.json"
+_BEGUN = ".synthetic.json"
+_CATALOG = "catalog.csv"
+
+
+def write_dataset(
+    folder: str | Path,
+    config: SyntheticConfig,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Render the embedded dataset into a folder, or what of it is not there yet.
+
+    Args:
+        folder: Made if missing. A dataset of the same settings, whole or interrupted, is completed; a whole one is left
+            as it is.
+        config: What to render. The same configuration gives the same pictures on any machine.
+        workers: Processes; by default one for each core. 1 renders in this process.
+        overwrite: Render anew into a folder that holds another dataset or other files. Files that are not part of an
+            embedded dataset are left alone.
+        progress: Called in this process with the number of videos done and of all.
+
+    Returns:
+        The folder.
+
+    Raises:
+        KrespError: If the folder holds something else, or a video cannot be written.
+    """
+    folder = Path(folder)
+    jobs = list(_jobs(config))
+    settings = _settings(config)
+    begun = _claim(folder, settings, overwrite)
+    missing = [job for job in jobs if not (folder / _name(job, config)).is_file()]
+    if not missing and not begun and (folder / _CATALOG).is_file():
+        return folder
+    done = len(jobs) - len(missing)
+    if progress:
+        progress(done, len(jobs))
+    try:
+        for _ in _rendered(missing, folder, config, workers or _cores()):
+            done += 1
+            if progress:
+                progress(done, len(jobs))
+        _write_text(folder / _CATALOG, _catalog(jobs, config))
+        _write_text(folder / _MARK, settings)
+        (folder / _BEGUN).unlink(missing_ok=True)
+        for leftover in folder.glob("*/.*.part"):
+            leftover.unlink(missing_ok=True)
+    except OSError as error:
+        raise KrespError(f"cannot write the embedded dataset to {folder}: {error}") from error
+    return folder
+
+
+def split_subjects(subjects: int) -> tuple[Split, ...]:
+    """The split of each subject, from the first on: a quarter test, 15 % validation, spread evenly."""
+    splits: list[Split] = ["train"] * subjects
+    if subjects > 1:
+        for place in _spread(range(subjects), max(1, round(0.25 * subjects))):
+            splits[place] = "test"
+    rest = [place for place in range(subjects) if splits[place] == "train"]
+    if len(rest) > 1:
+        for place in _spread(rest, max(1, round(0.15 * subjects))):
+            splits[place] = "validation"
+    return tuple(splits)
+
+
+def _spread(places: Sequence[int], count: int) -> list[int]:
+    return [places[(2 * k + 1) * len(places) // (2 * count)] for k in range(count)]
+
+
+def _jobs(config: SyntheticConfig) -> Iterator[Job]:
+    for action in ACTIONS:
+        for subject in range(1, config.subjects + 1):
+            for take in range(1, config.videos_per_class + 1):
+                yield action, subject, take
+
+
+def _group(subject: int, config: SyntheticConfig) -> str:
+    return f"g{subject:0{max(2, len(str(config.subjects)))}d}"
+
+
+def _name(job: Job, config: SyntheticConfig) -> str:
+    action, subject, take = job
+    digits = max(2, len(str(config.videos_per_class)))
+    return f"{action}/{_group(subject, config)}_{action}_v{take:0{digits}d}.mp4"
+
+
+def _settings(config: SyntheticConfig) -> str:
+    return json.dumps({"renderer": RENDERER, **config.model_dump(mode="json")}, indent=2) + "\n"
+
+
+def _catalog(jobs: Sequence[Job], config: SyntheticConfig) -> str:
+    splits = split_subjects(config.subjects)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("path", "label", "group", "split"))
+    for job in jobs:
+        action, subject, _ = job
+        writer.writerow((_name(job, config), action, _group(subject, config), splits[subject - 1]))
+    return table.getvalue()
+
+
+def _claim(folder: Path, settings: str, overwrite: bool) -> bool:
+    """Make the folder ours; True if something is to be done there even when all videos exist.
+
+    A hidden copy of the settings says, until the dataset is whole, what an interrupted run was rendering.
+    """
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            for name in (_MARK, _BEGUN):
+                if _read_text(folder / name) == settings:
+                    return name == _BEGUN
+            if not overwrite:
+                has = "an embedded dataset of other settings" if _has_dataset(folder) else "other files"
+                raise KrespError(
+                    f"{folder} holds {has}: give another folder, or overwrite it (--overwrite) to render into it anew"
+                )
+            _clear(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_text(folder / _BEGUN, settings)
+    except OSError as error:
+        raise KrespError(f"cannot write the embedded dataset to {folder}: {error}") from error
+    return True
+
+
+def _has_dataset(folder: Path) -> bool:
+    return (folder / _MARK).is_file() or (folder / _BEGUN).is_file()
+
+
+def _clear(folder: Path) -> None:
+    """Remove the files of an embedded dataset, and nothing else."""
+    if _has_dataset(folder):
+        # The mark goes first: a dataset that is half removed must not look whole.
+        for name in (_MARK, _CATALOG):
+            (folder / name).unlink(missing_ok=True)
+    for action in ACTIONS:
+        for path in (folder / action).glob(f"g*_{action}_v*.mp4"):
+            path.unlink()
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _rendered(jobs: Sequence[Job], folder: Path, config: SyntheticConfig, workers: int) -> Iterator[None]:
+    """Render and write the videos, yielding after each."""
+    render = partial(_render_file, folder=folder, config=config)
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        for job in jobs:
+            yield render(job)
+        return
+    # Spawned, not forked: a forked copy of a process that runs TensorFlow's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_initialise)
+    try:
+        waiting = {pool.submit(render, job) for job in jobs}
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    except BrokenProcessPool:
+        raise KrespError(
+            "a process that renders videos ended: a script that calls this must do so below "
+            "`if __name__ == '__main__':`; otherwise the machine may be out of memory"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _initialise() -> None:
+    # Ctrl-C is left to the main process, which lets each worker finish its file.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End a worker whose parent was killed, since it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _render_file(job: Job, folder: Path, config: SyntheticConfig) -> None:
+    action, subject, take = job
+    path = folder / _name(job, config)
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _encode(render_video(action, subject=subject, take=take, config=config), part, config.fps)
+    part.replace(path)
+
+
+def _encode(frames: NDArray[np.uint8], path: Path, fps: float) -> None:
+    """Write frames as H.264 in MP4; one thread, so that the bytes do not depend on the number of cores."""
+    rate = Fraction(fps).limit_denominator(1001)
+    height, width = frames.shape[1:3]
+    with av.open(str(path), "w", format="mp4") as container:
+        try:
+            options = {"crf": "18", "preset": "veryfast", "threads": "1"}
+            stream = container.add_stream("libx264", rate=rate, options=options)
+        except av.codec.codec.UnknownCodecError:
+            raise KrespError(
+                "this build of PyAV has no libx264 to write H.264 with: pip install --upgrade av"
+            ) from None
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for planes in _yuv420(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
+        container.mux(stream.encode(None))
+
+
+def _yuv420(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB `[T, H, W, 3]` as planes `[T, H * 3 / 2, W]` (ITU-R BT.601, 16 to 235).
+
+    In integers, since FFmpeg's own conversion differs between processors.
+    """
+    count, height, width, _ = frames.shape
+    planes = np.empty((count, height * 3 // 2, width), dtype=np.uint8)
+    red, green, blue = (frames[..., channel].astype(np.uint16) for channel in range(3))
+    planes[:, :height] = ((66 * red + 129 * green + 25 * blue + 128) >> 8) + 16
+
+    def halved(plane: NDArray[np.uint16]) -> NDArray[np.int32]:
+        total = plane[:, ::2, ::2] + plane[:, 1::2, ::2] + plane[:, ::2, 1::2] + plane[:, 1::2, 1::2]
+        return ((total + 2) >> 2).astype(np.int32)
+
+    red_half, green_half, blue_half = halved(red), halved(green), halved(blue)
+    for row, chroma in (
+        (height, -38 * red_half - 74 * green_half + 112 * blue_half),
+        (height * 5 // 4, 112 * red_half - 94 * green_half - 18 * blue_half),
+    ):
+        plane = (((chroma + 128) >> 8) + 128).astype(np.uint8).reshape(count, -1)
+        flat = planes.reshape(count, -1)
+        flat[:, row * width : row * width + plane.shape[1]] = plane
+    return planes
+
+
+def contact_sheet(config: SyntheticConfig, *, columns: int = 8, take: int = 1, interval: float = 0.16) -> Image.Image:
+    """A picture of the dataset: for each action a row of frames of one video, with its name.
+
+    Args:
+        config: The dataset. Each row shows another of its subjects.
+        columns: Frames in a row.
+        take: The video of that subject.
+        interval: Seconds between frames of a row.
+    """
+    height, width = frame_size(config)
+    label, gap = round(0.9 * height), 2
+    sheet = Image.new("RGB", (label + columns * (width + gap), len(ACTIONS) * (height + gap)), "white")
+    write = ImageDraw.Draw(sheet)
+    last = frame_count(config) - 1
+    for row, action in enumerate(ACTIONS):
+        video = render_video(action, subject=row % config.subjects + 1, take=take, config=config)
+        top = row * (height + gap)
+        write.text((6, top + height // 2), action, fill="black", anchor="lm")
+        for column in range(columns):
+            frame = video[min(last, round(column * interval * config.fps))]
+            sheet.paste(Image.fromarray(frame), (label + column * (width + gap), top))
+    return sheet
+
+
+def write_contact_sheet(path: str | Path, config: SyntheticConfig, *, columns: int = 8) -> Path:
+    """Write `contact_sheet` as a PNG file.
+
+    Raises:
+        KrespError: If the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(config, columns=columns).save(part, format="PNG", optimize=True)
+        part.replace(path)
+    except OSError as error:
+        raise KrespError(f"cannot write the contact sheet {path}: {error}") from error
+    return path
