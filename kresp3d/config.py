@@ -153,6 +153,8 @@ class TrainingConfig(Section):
     """Number of replicas; without enough GPUs, logical CPU devices are made, to try things out."""
     early_stop: PositiveInt | None = None
     """Stop after so many epochs without a better validation score; null for never."""
+    validation_clips: PositiveInt = 1
+    """Clips of each validation video, after every epoch."""
     tensorboard_clips: Annotated[int, Field(ge=0)] = 4
     """Clips shown in TensorBoard."""
 
@@ -206,7 +208,7 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     values: dict[str, Any] = {} if path is None else _read(Path(path), ())
     for override in overrides:
         _apply_override(values, override)
-    where = "the defaults" if path is None else str(path)
+    where = "the configuration" if path is None else str(path)
     return parse_config(values, where)
 
 
@@ -283,16 +285,28 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     location = [str(part) for part in detail["loc"]]
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
-        known = known_keys()
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        near = near or [k for k in known if k.rsplit(".", 1)[-1] == location[-1]][:1]
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        return f"unknown key '{key}'{hint}"
+        return f"unknown key '{key}'; {_hint(location)}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if not key:
         return message
     return f"'{key}': {message}, received {detail['input']!r}"
+
+
+def _hint(location: list[str]) -> str:
+    *sections, name = location
+    section = ".".join(sections)
+    # Deep keys first, so that of two keys of one name the shallower one is suggested.
+    known = sorted(known_keys(), key=lambda key: -key.count("."))
+    siblings = [key for key in known if key.rpartition(".")[0] == section]
+    for keys in (siblings, known):
+        by_name = {key.rpartition(".")[2]: key for key in keys}
+        near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.6)
+        near = near or [other for other in by_name if name == "".join(word[0] for word in other.split("_"))]
+        if near:
+            return f"did you mean '{by_name[near[0]]}'?"
+    names = ", ".join(key.rpartition(".")[2] for key in siblings)
+    return f"{section or 'a configuration'} takes {names}"
 
 
 def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:

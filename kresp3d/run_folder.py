@@ -33,7 +33,7 @@ from typing import IO, Any
 from kresp3d import __version__
 from kresp3d.config import Config, load_config
 from kresp3d.data.index import Record, Records, read_index
-from kresp3d.errors import KrespError
+from kresp3d.errors import KrespError, UsageError
 
 _COLUMNS = ("name", "label", "group", "split")
 _OWN = ("config.yaml", "environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv")
@@ -98,6 +98,22 @@ class RunFolder:
         if not run.config_file.is_file():
             raise KrespError(f"{path} is no run folder (config.yaml is missing); expected one made by `kresp3d train`")
         return run
+
+    def check_config(self, config: Config) -> None:
+        """Make sure that a run goes on as it began.
+
+        Raises:
+            UsageError: If `config` differs from the run's own.
+        """
+        mine, other = _flat(self.config.model_dump()), _flat(config.model_dump())
+        changed = [key for key in mine if mine[key] != other[key]]
+        if changed:
+            key = changed[0]
+            raise UsageError(
+                f"{self.path} was begun with {key}={mine[key]}, received {other[key]}"
+                + (f" (and {len(changed) - 1} other keys differ)" if len(changed) > 1 else "")
+                + "; resume with the same configuration, or train in another folder by --out"
+            )
 
     def _clear(self) -> None:
         for name in (*_RESULTS, *_OWN):
@@ -222,6 +238,13 @@ def _environment(records: Records) -> dict[str, Any]:
         "records": str(records.folder.resolve()),
         "fingerprint": records.index.get("fingerprint"),
     }
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,55 @@
+"""`kresp3d predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="predict")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown for each video.")
+@click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the configuration's, 10]")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the scores here.")
+def command(run: Path, videos: tuple[Path, ...], top: int, clips: int | None, json_file: Path | None) -> None:
+    """Name the actions in videos, or in all videos of a folder.
+
+    A video that cannot be decoded is reported and does not stop the rest; the exit code is then 1.
+    """
+    import json
+
+    from rich.console import Console
+
+    from kresp3d.errors import VideoError
+    from kresp3d.inference.predictor import find_videos, predict_video
+    from kresp3d.run_folder import RunFolder, write_text
+
+    folder = RunFolder.open(run)
+    paths = find_videos(videos)
+
+    from kresp3d.cli.progress import progress_bar
+    from kresp3d.inference.engine import KerasEngine
+
+    engine, config = KerasEngine(folder), folder.config
+    console, rows, bad = Console(highlight=False, soft_wrap=True), [], []
+    with progress_bar("Predicting", "videos") as progress:
+        for done, path in enumerate(paths, 1):
+            try:
+                found = predict_video(
+                    engine, path, folder.classes, config, clips=clips or config.evaluation.clips, top=top
+                )
+            except VideoError as error:
+                bad.append(error)
+                rows.append({"path": str(path), "error": error.reason})
+                click.echo(f"Cannot decode {error}", err=True)
+            else:
+                rows.append(found.to_json())
+                scores = ", ".join(f"{c} {s:.1%}" for c, s in zip(found.classes, found.scores, strict=True))
+                console.print(f"{path}: {scores}", markup=False)
+            progress(done, len(paths))
+    if json_file is not None:
+        write_text(json_file, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    if bad:
+        raise click.ClickException(f"{len(bad)} of {len(paths)} videos could not be decoded")

@@ -1,0 +1,67 @@
+"""`kresp3d train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(name="train")
+@click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="Configuration, a YAML file.")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one key of the configuration. May be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: runs/NAME]")
+@click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run folder.")
+@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
+def command(
+    config_file: Path | None, overrides: tuple[str, ...], out: Path | None, resume: bool, overwrite: bool
+) -> None:
+    """Train a network and measure it on the test videos.
+
+    Videos are prepared first, where that is not done. `kresp3d train --resume --out RUN` takes the configuration
+    from the run folder.
+    """
+    from rich.console import Console
+
+    from kresp3d.config import load_config
+    from kresp3d.errors import UsageError
+    from kresp3d.run_folder import RunFolder
+
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    if config_file is None and not (resume and out):
+        raise UsageError("expected --config FILE, such as configs/base.yaml, or --resume with --out RUN")
+    config = load_config(config_file, overrides) if config_file or overrides else None
+    path = out or Path("runs") / (config.name if config else "")
+    if resume and (path / "config.yaml").is_file():
+        run = RunFolder.open(path)
+        if config is not None:
+            run.check_config(config)
+    else:
+        if config is None:
+            raise UsageError(f"{path} holds no run to resume; expected --config FILE to begin one")
+        run = RunFolder.create(path, config, overwrite=overwrite)
+        resume = False
+
+    console = Console(highlight=False)
+    with run.locked():
+        from kresp3d.cli.evaluate import measure
+        from kresp3d.cli.progress import progress_bar
+        from kresp3d.data.prepare import prepare
+        from kresp3d.data.source import resolve_videos
+
+        with progress_bar("Rendering") as progress:
+            data = resolve_videos(run.config.data, progress=progress)
+        with progress_bar("Preparing") as progress:
+            records = prepare(data, progress=progress)
+
+        # After the videos are prepared: TensorFlow takes seconds to import, and says nothing of a wrong path.
+        from kresp3d.training.fit import train
+
+        train(run, records, resume=resume, console=console)
+        split = run.config.evaluation.split
+        if not any(video.split == split for video in records.videos):
+            console.print(f"No {split} videos: nothing is measured.")
+            return
+        measure(run, split, run.config.evaluation.clips, console, " ".join(["kresp3d", *sys.argv[1:]]))

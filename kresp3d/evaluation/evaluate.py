@@ -1,0 +1,78 @@
+"""Measuring a run's network on one of its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from kresp3d.config import Config
+from kresp3d.data.pipeline import evaluation_dataset
+from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
+from kresp3d.evaluation.report import write_report
+from kresp3d.inference.engine import Engine
+from kresp3d.run_folder import RunFolder
+
+
+def evaluate(
+    engine: Engine,
+    run: RunFolder,
+    *,
+    split: str,
+    clips: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score `clips` clips of every video of a split and average them (paper, Sec. 3.1).
+
+    Args:
+        engine: What computes the scores.
+        run: Whose videos, splits and classes are used.
+        split: `train`, `validation` or `test`.
+        clips: Clips taken uniformly from each video.
+        progress: Called with the clips done and all clips.
+
+    Raises:
+        KrespError: If the split is empty or its records are gone.
+    """
+    records = run.records(split)
+    dataset = evaluation_dataset(records, run.records_folder, run.classes, run.config, clips=clips)
+    total, scores = len(records) * clips, []
+    for batch, _ in dataset.as_numpy_iterator():
+        scores.append(engine.probabilities(batch["frames"]))
+        if progress is not None:
+            progress(sum(map(len, scores)), total)
+    index = {name: number for number, name in enumerate(run.classes)}
+    return evaluate_scores(
+        np.concatenate(scores),
+        np.repeat(np.arange(len(records)), clips),
+        np.array([index[record.label] for record in records]),
+        run.classes,
+        [record.name for record in records],
+        split=split,
+    )
+
+
+def report(run: RunFolder, evaluation: Evaluation, *, command: str) -> Path:
+    """Write the report of an evaluation into its run's folder."""
+    history = run.history_file if run.history_file.is_file() else None
+    return write_report(run.path, evaluation, command=command, run_info=_summary(run.config, run), history=history)
+
+
+def _summary(config: Config, run: RunFolder) -> dict[str, str]:
+    model, training = config.model, config.training
+    flags = [name for name in ("attention", "feature_residual", "stem_pool") if getattr(model, name)]
+    environment = run.environment
+    return {
+        "network": f"{model.variant}, modality {model.modality}, width {model.width}, blocks {list(model.blocks)}"
+        + (f", {', '.join(flags)}" if flags else ""),
+        "clip": f"{model.frames} frames + step {model.step}, {model.size}×{model.size}, "
+        f"stride {config.clip.frame_stride} at {config.data.fps:g} fps",
+        "training": f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g}, "
+        f"{training.precision}, seed {config.seed}",
+        "videos": config.data.videos,
+        "trained with": environment["command"],
+        "versions": ", ".join(
+            f"{name} {environment['packages'][name]}" for name in ("tensorflow", "keras") if environment["packages"][name]
+        ),
+    }

@@ -1,0 +1,81 @@
+"""Class scores of whole videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kresp3d.config import Config
+from kresp3d.data.catalog import VIDEO_SUFFIXES
+from kresp3d.data.decode import iter_frames
+from kresp3d.data.pipeline import video_clips
+from kresp3d.errors import KrespError
+from kresp3d.inference.engine import Engine
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best classes of a video with their scores, best first."""
+
+    path: Path
+    classes: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "path": str(self.path),
+            "top": [{"class": c, "score": s} for c, s in zip(self.classes, self.scores, strict=True)],
+        }
+
+
+def video_probabilities(engine: Engine, path: Path, config: Config, *, clips: int) -> npt.NDArray[np.float64]:
+    """Mean softmax scores `[classes]` of clips spread uniformly over a video, as in evaluation.
+
+    Raises:
+        VideoError: If the video cannot be decoded.
+    """
+    frames = iter_frames(path, fps=config.data.fps, short_side=config.data.short_side)
+    cut = video_clips(frames, config, clips=clips)
+    size = config.evaluation.batch_size
+    scores = [engine.probabilities(cut[start : start + size]) for start in range(0, len(cut), size)]
+    mean: npt.NDArray[np.float64] = np.concatenate(scores).astype(np.float64).mean(axis=0)
+    return mean
+
+
+def predict_video(
+    engine: Engine, path: Path, classes: Sequence[str], config: Config, *, clips: int, top: int
+) -> Prediction:
+    """Name the action in a video.
+
+    Raises:
+        VideoError: If the video cannot be decoded.
+    """
+    scores = video_probabilities(engine, path, config, clips=clips)
+    best = np.argsort(-scores, kind="stable")[:top]
+    return Prediction(path, tuple(classes[i] for i in best), tuple(float(scores[i]) for i in best))
+
+
+def find_videos(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, and the videos in the folders among them, at any depth and in order.
+
+    Raises:
+        KrespError: If a path does not exist or a folder holds no video.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+            if not inside:
+                raise KrespError(f"{path} holds no video (expected names ending in {', '.join(sorted(VIDEO_SUFFIXES))})")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise KrespError(f"{path} does not exist; expected a video or a folder of videos")
+    return found

@@ -1,0 +1,143 @@
+"""What happens at the end of a step and of an epoch."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kresp3d.errors import KrespError
+from kresp3d.run_folder import RunFolder, written_aside
+from kresp3d.training.checkpoint import Checkpoints, Progress
+
+
+class NanStop(keras.callbacks.Callback):
+    """Ends training with a sentence when the loss is no longer a finite number."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise KrespError(
+                f"the loss became {loss} in step {batch + 1} of an epoch; the last finished epoch is kept. "
+                "Lower training.learning_rate, or lower training.clip_norm"
+            )
+
+
+class LearningRate(keras.callbacks.Callback):
+    """Adds the learning rate of the last step to the epoch's figures."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class EpochEnd(keras.callbacks.Callback):
+    """Keeps the best network, the history and the state to resume from; stops when nothing gets better.
+
+    Args:
+        run: The run's folder.
+        network: The network without optimiser, which shares its weights with the model in training.
+        checkpoints: Where the state goes.
+        progress: How far training is.
+        early_stop: Epochs without a better score after which training ends; `None` for never.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        network: keras.Model,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        early_stop: int | None,
+    ) -> None:
+        super().__init__()
+        self.run = run
+        self.network = network
+        self.checkpoints = checkpoints
+        self.progress = progress
+        self.early_stop = early_stop
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._began = time.monotonic() - self.progress.seconds
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        progress = self.progress
+        progress.epoch = epoch + 1
+        progress.seconds = time.monotonic() - self._began
+        progress.history.append({"epoch": epoch + 1, **{key: float(value) for key, value in logs.items()}})
+        has_validation = "val_top1" in logs
+        score = (float(logs["val_top1"]), -float(logs["val_loss"])) if has_validation else (0.0, 0.0)
+        if not has_validation or score > tuple(progress.best_score):
+            progress.best_epoch, progress.best_score = epoch + 1, score
+            # Before the checkpoint: one that says "best in epoch 7" must not be found beside the network of epoch 5.
+            with averaged_weights(self.model), written_aside(self.run.model_file) as temporary:
+                self.network.save(temporary)
+        self.checkpoints.save(progress)
+        write_history(self.run, progress)
+        if self.early_stop is not None and progress.epoch - progress.best_epoch >= self.early_stop:
+            self.model.stop_training = True
+
+
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Within the block a model has the moving average of its weights, if its optimiser keeps one."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(model)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
+def write_history(run: RunFolder, progress: Progress) -> None:
+    """Write `history.csv` from the checkpointed rows, so that it never says more than what was finished."""
+    columns = list(dict.fromkeys(key for row in progress.history for key in row))
+    with written_aside(run.history_file) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(progress.history)
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Scalars of every epoch, and a few training clips as RGB over residual frames.
+
+    Args:
+        run: The run's folder.
+        clips: uint8 `[n, T + s, S, S, 3]`.
+        step: Step size of the residual frames.
+    """
+
+    def __init__(self, run: RunFolder, clips: np.ndarray, step: int) -> None:
+        super().__init__()
+        self.run = run
+        self.clips = clips
+        self.step = step
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        from kresp3d.evaluation.figures import rgb_over_residual
+
+        self._writer = tf.summary.create_file_writer(str(self.run.logs))
+        with self._writer.as_default():
+            for index, clip in enumerate(self.clips):
+                tf.summary.image(f"clips/{index}", rgb_over_residual(clip, self.step)[None], step=0)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        with self._writer.as_default():
+            for key, value in (logs or {}).items():
+                side, name = ("validation", key.removeprefix("val_")) if key.startswith("val_") else ("train", key)
+                tf.summary.scalar("learning_rate" if key == "learning_rate" else f"{name}/{side}", value, epoch + 1)
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._writer.close()

@@ -1,0 +1,152 @@
+"""Training, from a configuration to a run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+
+from kresp3d.config import Config, TrainingConfig
+from kresp3d.data.index import Records
+from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
+from kresp3d.errors import KrespError
+from kresp3d.models.p3d_resnet import build_model
+from kresp3d.run_folder import RunFolder
+from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, TensorBoardLog, write_history
+from kresp3d.training.checkpoint import Checkpoints, Progress
+from kresp3d.training.loss import SmoothedCrossEntropy
+from kresp3d.training.optimizer import make_optimizer
+from kresp3d.training.progress import TrainingDisplay, clock
+from kresp3d.training.strategy import make_strategy
+
+logger = logging.getLogger("kresp3d")
+
+
+def train(run: RunFolder, records: Records, *, resume: bool = False, console: Console | None = None) -> Progress:
+    """Train the network of a run and leave it in its folder.
+
+    Args:
+        run: A folder with its configuration.
+        records: The prepared videos.
+        resume: Go on from the last checkpoint, if there is one.
+        console: Where progress is printed; standard output by default.
+
+    Returns:
+        The progress of the finished training.
+
+    Raises:
+        KrespError: If there is nothing to train on, or the loss is no longer a finite number.
+    """
+    config = run.config
+    console = console or Console()
+    strategy = make_strategy(config.training)
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.seed)
+
+    if not resume:
+        run.write_data(records)
+    train_videos = run.records("train")
+    steps = steps_per_epoch(len(train_videos), config)
+    scope = strategy.scope() if strategy else contextlib.nullcontext()
+    with scope, _dtype_policy(config.training.precision):
+        network = build_model(config.model, len(run.classes))
+        model = _compile(network, config.training, len(run.classes), steps, replicas)
+        checkpoints = Checkpoints(run.checkpoints, model)
+        progress = (checkpoints.restore() if resume else None) or Progress()
+    write_history(run, progress)
+
+    validation = _validation(run, config, records.folder)
+    dataset = training_dataset(train_videos, records.folder, run.classes, config, first_epoch=progress.epoch)
+    console.print(
+        f"{network.name}: {network.count_params():,} parameters, {len(run.classes)} classes, "
+        f"{len(train_videos)} training videos, {steps} steps of {config.training.batch_size} clips an epoch"
+        + (f", {replicas} replicas" if replicas > 1 else "")
+        + (f"; resuming after epoch {progress.epoch}" if progress.epoch else ""),
+        highlight=False,
+    )
+    if progress.epoch >= config.training.epochs:
+        return progress
+    measure_rate(dataset, seconds=1.0)
+    display = TrainingDisplay(config.training.epochs, steps * config.training.batch_size, console)
+    callbacks: list[keras.callbacks.Callback] = [NanStop(), LearningRate()]
+    if config.training.ema is not None:
+        callbacks.append(keras.callbacks.SwapEMAWeights())
+    callbacks += [
+        EpochEnd(run, network, checkpoints, progress, config.training.early_stop),
+        TensorBoardLog(run, _first_clips(dataset, config.training.tensorboard_clips), config.model.step),
+        display,
+    ]
+    try:
+        model.fit(
+            dataset,
+            epochs=config.training.epochs,
+            initial_epoch=progress.epoch,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        console.print(f"Interrupted after epoch {progress.epoch}; go on with --resume.")
+        raise
+    finally:
+        display.close()
+    kept = f"kept epoch {progress.best_epoch}"
+    if validation is not None:
+        kept += f", validation top-1 {progress.best_score[0]:.3f}"
+    console.print(f"Trained {progress.epoch} epochs in {clock(progress.seconds)}; {kept}.", highlight=False)
+    return progress
+
+
+def _compile(
+    network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int
+) -> keras.Model:
+    # A second model on the same layers: what is saved then holds the network alone, with no optimiser or loss.
+    model = keras.Model(network.input, network.output, name=network.name)
+    optimizer = make_optimizer(config, steps, replicas)
+    model.compile(
+        optimizer=optimizer,
+        loss=SmoothedCrossEntropy(config.label_smoothing),
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy("top1"),
+            keras.metrics.SparseTopKCategoricalAccuracy(min(5, classes), name="top5"),
+        ],
+        jit_compile=config.jit_compile,
+        auto_scale_loss=config.precision == "mixed_float16",
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _validation(run: RunFolder, config: Config, folder: Path) -> tf.data.Dataset | None:
+    try:
+        videos = run.records("validation")
+    except KrespError:
+        logger.warning("no validation videos: the last epoch is kept, not the best")
+        return None
+    clips = config.training.validation_clips
+    return evaluation_dataset(videos, folder, run.classes, config, clips=clips)
+
+
+def _first_clips(dataset: tf.data.Dataset, count: int) -> np.ndarray[Any, Any]:
+    clips: np.ndarray[Any, Any] = next(iter(dataset.take(1)))[0]["frames"].numpy()[:count]
+    return clips
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
