@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kresp3d.errors import KrespError
 from kresp3d.evaluation.metrics import ClassResult, wilson_interval
+from kresp3d.run_folder import written_aside
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 _INK, _FAINT = "#333333", "#D0D0D0"
@@ -35,14 +35,10 @@ NAMED_CLASSES = 110
 def save(figure: Figure, path: Path, dpi: int = 120) -> Path:
     """Write a figure as PNG; it appears under its name only when whole. Equal figures give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_aside(path) as temporary:
         figure.savefig(
-            partial, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", metadata={"Software": None}
+            temporary, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", metadata={"Software": None}
         )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
@@ -110,7 +106,7 @@ def per_class_figure(rows: Sequence[ClassResult]) -> Figure:
     bars = axes.barh(places, shares, height=0.7, color=BLUE, alpha=0.55, label="video top-1, 95 % interval")
     axes.errorbar(shares, places, xerr=whiskers, fmt="none", ecolor=_INK, elinewidth=0.8, alpha=0.7)
     clips = [math.nan if row.clip_top1 is None else row.clip_top1 for _, row in shown]
-    (marks,) = axes.plot(clips, places, "D", markersize=font / 2, color=ORANGE, label="clip top-1")
+    (marks,) = axes.plot(clips, places, "D", markersize=font / 2, color=ORANGE, clip_on=False, label="clip top-1")
     overall = sum(share * row.videos for share, row in measured) / sum(row.videos for _, row in measured)
     line = axes.axvline(
         overall, color=_INK, linewidth=0.8, linestyle=":", label=f"all videos, {percent(overall)}", zorder=0
@@ -158,7 +154,7 @@ def history_figure(path: Path) -> Figure:
         if key == "top1":
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-            _mark_best(axes, epochs, table.get("val_top1"))
+            _mark_best(axes, table)
         elif key == "learning_rate":
             axes.set_ylim(bottom=0)
     last = grid[-1, 0]
@@ -192,10 +188,13 @@ def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     return table
 
 
-def _mark_best(axes: Axes, epochs: npt.NDArray[np.float64], scores: npt.NDArray[np.float64] | None) -> None:
-    if scores is None:
+def _mark_best(axes: Axes, table: dict[str, npt.NDArray[np.float64]]) -> None:
+    if "val_top1" not in table:
         return
-    best = int(np.nanargmax(scores))
+    epochs, scores = table["epoch"], table["val_top1"]
+    losses = table.get("val_loss", np.zeros_like(scores))
+    # The first epoch of the highest score and, among equals, the lowest loss: the network that training keeps.
+    best = int(np.lexsort((losses, -scores))[0])
     axes.plot(epochs[best], scores[best], marker="o", markersize=8, markerfacecolor="none", color=ORANGE)
     text = f"best validation {percent(scores[best])}, epoch {epochs[best]:g}"
     axes.text(0.99, 0.04, text, transform=axes.transAxes, ha="right", fontsize=9, color=ORANGE)

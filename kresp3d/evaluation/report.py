@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from kresp3d.evaluation.figures import confusion_figure, history_figure, per_class_figure, percent, save
 from kresp3d.evaluation.metrics import ClassResult, Evaluation, Prediction
+from kresp3d.run_folder import write_text
 
 #: Rows of the per-class table in `report.md`; `per_class.csv` has all.
 _CLASS_ROWS = 150
@@ -214,10 +214,5 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, text)
     return path

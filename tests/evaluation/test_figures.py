@@ -135,6 +135,15 @@ class TestHistory:
         (loss,) = figure.axes
         np.testing.assert_array_equal(loss.lines[1].get_ydata(), [np.nan, 1.5])
 
+    def test_marks_the_first_of_equal_scores_with_the_lowest_loss(self, tmp_path):
+        scores, losses = [0.5, 0.8, 0.8, 0.8, ""], [1.0, 0.9, 0.7, 0.7, 0.1]
+        rows = [
+            {"epoch": i, "loss": 1.0, "val_top1": score, "val_loss": loss}
+            for i, (score, loss) in enumerate(zip(scores, losses, strict=True), 1)
+        ]
+        top1 = history_figure(write_history(tmp_path / "history.csv", rows)).axes[1]
+        assert [text.get_text() for text in top1.texts] == ["best validation 80.0 %, epoch 3"]
+
     def test_one_epoch_can_be_saved(self, tmp_path):
         rows = [{"epoch": 1, "loss": 2.0, "top1": 0.5, "val_loss": 2.0, "val_top1": 0.5, "learning_rate": 0.1}]
         save(history_figure(write_history(tmp_path / "history.csv", rows)), tmp_path / "a.png")
