@@ -1,0 +1,150 @@
+"""The catalog: which videos there are, their classes, their groups, and their splits."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kresp3d.config import DataConfig
+from kresp3d.data.official import UCF101_NAME, find_lists, read_official, require_lists
+from kresp3d.data.splits import Entry, Split, check_classes, check_leaks, complete_splits, count
+from kresp3d.data.table import read_table
+from kresp3d.data.tree import VIDEO_SUFFIXES, find_videos, read_tree, stem
+from kresp3d.errors import KrespError, UsageError
+
+__all__ = ["VIDEO_SUFFIXES", "Catalog", "Video", "load_catalog"]
+
+logger = logging.getLogger("kresp3d")
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One video. `name` is its path below the catalog's root, with slashes, and is unique."""
+
+    path: Path
+    name: str
+    label: str
+    group: str | None
+    split: Split
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Videos, sorted by name, and their classes, sorted. A class's place is its number for the network."""
+
+    root: Path
+    videos: tuple[Video, ...]
+    classes: tuple[str, ...]
+
+    def split(self, name: Split) -> tuple[Video, ...]:
+        """The videos of one split."""
+        return tuple(video for video in self.videos if video.split == name)
+
+    def fingerprint(self) -> str:
+        """A hash of the videos' names, sizes and times of change; splits and labels are not in it."""
+        digest = hashlib.sha256()
+        for video in self.videos:
+            try:
+                state = video.path.stat()
+                size, changed = state.st_size, state.st_mtime_ns
+            except OSError:
+                size = changed = -1
+            digest.update(f"{video.name}\0{size}\0{changed}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:16]
+
+
+def load_catalog(config: DataConfig) -> Catalog:
+    """List the videos that `config.videos` names and settle their splits.
+
+    It is a CSV file (`path,label,group,split`), an UCF101 or HMDB51 tree with its official lists, or a folder of
+    `class/video`. What the data does not split is split by groups and `config.split_seed`.
+
+    Raises:
+        UsageError: If a key of the configuration does not fit the data, or a CSV has a wrong line.
+        KrespError: If there are no videos, fewer than two classes, a class without training videos, or a group on two
+            sides of the split.
+    """
+    source = Path(config.videos).expanduser()
+    if not source.exists():
+        raise UsageError(f"data.videos: expected a folder of videos or a CSV file, but {source} does not exist")
+    entries = _name_groups(_read(source, config), config.group_regex)
+    entries = complete_splits(entries, validation=config.validation, test=config.test, seed=config.split_seed)
+    check_leaks(entries, allow=config.allow_group_leak, where=str(source))
+    check_classes(entries, str(source))
+    videos = (Video(e.path, e.name, e.label, e.group, e.split) for e in entries if e.split is not None)
+    return Catalog(
+        root=source if source.is_dir() else source.parent,
+        videos=tuple(sorted(videos, key=lambda video: video.name)),
+        classes=tuple(sorted({e.label for e in entries})),
+    )
+
+
+def _read(source: Path, config: DataConfig) -> list[Entry]:
+    if source.is_file():
+        return _read_file(source, config)
+    if config.format == "csv":
+        raise UsageError(f"data.format is csv, but {source} is a folder")
+    if config.split_column != "split":
+        raise UsageError(f"data.split_column is for a CSV file, but {source} is a folder")
+    videos = find_videos(source)
+    if config.format == "folder":
+        if config.splits is not None:
+            raise UsageError("data.splits is for the official lists of UCF101 and HMDB51, but data.format is folder")
+        return read_tree(source, videos)
+    kind = None if config.format == "auto" else config.format
+    if config.splits is not None:
+        return read_official(source, videos, require_lists(Path(config.splits).expanduser(), config.split, kind))
+    lists = find_lists(source, videos, config.split, kind)
+    if lists is not None:
+        logger.info("%s: official split %d of %s from %s", source, config.split, lists.kind, lists.folder)
+        return read_official(source, videos, lists)
+    if kind is not None:
+        raise UsageError(
+            f"data.format is {kind}, but no lists of split {config.split} that name videos of {source} are in it or "
+            "beside it; name their folder in data.splits"
+        )
+    _mention_tables(source)
+    return read_tree(source, videos)
+
+
+def _read_file(source: Path, config: DataConfig) -> list[Entry]:
+    if config.format not in ("auto", "csv"):
+        raise UsageError(f"data.format is {config.format}, which is a folder, but {source} is a file")
+    if config.format == "auto" and source.suffix.lower() != ".csv":
+        raise UsageError(f"data.videos: expected a folder of videos or a .csv file, received {source}")
+    if config.splits is not None:
+        raise UsageError(f"data.splits is for the official lists of UCF101 and HMDB51, but {source} is a CSV file")
+    return read_table(source, config.split_column)
+
+
+def _mention_tables(folder: Path) -> None:
+    tables = sorted(folder.glob("*.csv"))
+    if tables:
+        logger.warning("%s is read as class/video; to use %s, name it in data.videos", folder, tables[0].name)
+
+
+def _name_groups(entries: Sequence[Entry], expression: str | None) -> list[Entry]:
+    """Take groups from names: by the user's expression or, if all are UCF101's and have no groups, by UCF101's."""
+    if expression is None:
+        matches = [UCF101_NAME.search(stem(e.name)) for e in entries]
+        if not all(matches) or any(e.group for e in entries):
+            return list(entries)
+        return [replace(e, group=m[1].lower()) for e, m in zip(entries, matches, strict=True) if m]
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise UsageError(f"data.group_regex {expression!r} is not a regular expression: {error}") from None
+    if pattern.groups == 0:
+        raise UsageError(f"data.group_regex {expression!r} has no group in parentheses, such as 'person(\\d+)'")
+    named = [(e, pattern.search(e.name)) for e in entries]
+    wrong = [e.name for e, match in named if match is None or not match[1]]
+    if wrong:
+        raise KrespError(
+            f"data.group_regex {expression!r} does not fit {count(len(wrong), 'video')} of {len(entries)}, "
+            f"such as {wrong[0]}"
+        )
+    return [replace(e, group=match[1]) for e, match in named if match]
