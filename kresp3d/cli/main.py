@@ -76,6 +76,10 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"there is no command '{name}'; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command of a line; what it returns is dropped, since click would take a number for an exit code."""
+        super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any."""
         with formatter.section("Commands"):
@@ -132,8 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _fail(f"Error: {describe(error)}", error.exit_code if isinstance(error, KrespError) else 1)
-    # Click returns the exit code of `ctx.exit(code)`, or else whatever the command returned.
-    return code if isinstance(code, int) else 0
+    return code or 0
 
 
 def describe(error: Exception) -> str:

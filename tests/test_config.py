@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kresp3d.config import Config, known_keys, load_config, parse_config
+from kresp3d.errors import UsageError
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
+shares = st.floats(0.0, 1.0, exclude_max=True)
+positive = st.floats(1e-12, 1e6)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=12)
+
+#: Valid configurations as plain values, with strings and numbers that are delicate in YAML ("no", "1e-3", 1e-09).
+configurations = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": names | st.sampled_from(["no", "null", "1e3", "0x10", "2024-01-01"]),
+        "seed": st.integers(0, 2**31 - 1),
+        "data": st.fixed_dictionaries(
+            {},
+            optional={
+                "videos": texts | st.sampled_from(["yes", "~", "é/ü", "a: b", "# c"]),
+                "records": st.none() | texts,
+                "validation": shares,
+                "fps": positive,
+                "short_side": st.integers(112, 4096),
+            },
+        ),
+        "clip": st.fixed_dictionaries(
+            {}, optional={"augment": st.fixed_dictionaries({"scales": st.lists(positive.filter(lambda x: x <= 1.0))})}
+        ),
+        "model": st.fixed_dictionaries(
+            {},
+            optional={
+                "blocks": st.lists(st.integers(1, 9), min_size=1, max_size=5),
+                "variant": st.sampled_from(["p3d", "full3d"]),
+                "attention": st.booleans(),
+                "dropout": shares,
+            },
+        ),
+        "training": st.fixed_dictionaries(
+            {}, optional={"learning_rate": positive, "clip_norm": st.none() | positive, "ema": st.none() | shares}
+        ),
+    },
+)
+
+
+def write(path: Path, values: Any) -> Path:
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+@given(configurations)
+def test_yaml_reads_back_to_an_equal_configuration(values: dict[str, Any]) -> None:
+    config = parse_config(values, "test")
+    assert parse_config(yaml.safe_load(config.to_yaml()), "test") == config
+
+
+def test_a_written_file_loads_to_an_equal_configuration(tmp_path: Path) -> None:
+    config = load_config(None, ["name=ete", "data.videos=vidéos/ü", "training.ema=0.999"])
+    assert load_config(write(tmp_path / "config.yaml", config.to_yaml())) == config
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    assert load_config() == Config()
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path / "empty.yaml", "# nothing\n")) == Config()
+
+
+def test_extends_lays_a_file_over_its_parent_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "parents").mkdir()
+    write(tmp_path / "parents/a.yaml", {"seed": 7, "model": {"width": 8, "fc1": 16}, "training": {"epochs": 3}})
+    write(tmp_path / "parents/b.yaml", {"extends": "a.yaml", "model": {"width": 12}})
+    config = load_config(write(tmp_path / "c.yaml", {"extends": "parents/b.yaml", "training": {"epochs": 5}}))
+    assert (config.seed, config.model.width, config.model.fc1, config.training.epochs) == (7, 12, 16, 5)
+
+
+def test_a_list_replaces_its_parents_list(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", {"model": {"blocks": [1, 1, 1, 1]}})
+    config = load_config(write(tmp_path / "b.yaml", {"extends": "a.yaml", "model": {"blocks": [2]}}))
+    assert config.model.blocks == (2,)
+
+
+def test_files_that_extend_each_other_are_refused_with_the_circle(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", {"extends": "b.yaml"})
+    write(tmp_path / "b.yaml", {"extends": "a.yaml"})
+    with pytest.raises(UsageError, match=r"circle: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"):
+        load_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [1", "is not valid YAML"),
+        ("- 1\n- 2\n", "expected keys and values, received list"),
+        ("extends: [a.yaml]\n", "'extends' must be one file name"),
+        ("extends: none.yaml\n", r"file not found: .*none\.yaml"),
+        ("model: 3\n", "'model': .*received 3"),
+        ("training:\n  epochs: 0\n", "'training.epochs': .*greater than or equal to 1, received 0"),
+        ("data:\n  videos: v\n  short_side: 64\n", "data.short_side is 64, below model.size 112"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path: Path, text: str, sentence: str) -> None:
+    path = write(tmp_path / "bad.yaml", text)
+    with pytest.raises(UsageError, match=sentence) as caught:
+        load_config(path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "video.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(UsageError, match=r"video\.yaml is not valid YAML"):
+        load_config(path)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UsageError, match=r"not found: nowhere\.yaml"):
+        load_config("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("training.epoch", "did you mean 'training.epochs'?"),
+        ("training.lr", "did you mean 'training.learning_rate'?"),
+        ("training.frames", "did you mean 'model.frames'?"),
+        ("model.size_", "did you mean 'model.size'?"),
+        ("trainig.epochs", "did you mean 'training'?"),
+        ("learning_rate", "did you mean 'training.learning_rate'?"),
+        ("evaluation.zzzz", "evaluation takes clips, batch_size, split"),
+        ("zzzz", "a configuration takes name, seed, data, clip, model, training, evaluation"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_what_was_probably_meant(key: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(hint)):
+        load_config(None, [f"{key}=1"])
+
+
+def test_overrides_are_laid_over_the_file_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", {"training": {"epochs": 3, "batch_size": 4}})
+    config = load_config(path, ["training.epochs=5", "training.epochs=6", "model.blocks=[1, 2]", "training.ema=null"])
+    assert (config.training.epochs, config.training.batch_size) == (6, 4)
+    assert config.model.blocks == (1, 2)
+    assert config.training.ema is None
+
+
+def test_an_override_takes_a_number_in_exponent_form() -> None:
+    assert load_config(None, ["training.weight_decay=1e-4"]).training.weight_decay == 1e-4
+
+
+def test_an_override_does_not_change_a_section_shared_between_files(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "model: &m\n  width: 8\n")
+    assert load_config(path, ["model.width=16"]).model.width == 16
+    assert load_config(path).model.width == 8
+
+
+@pytest.mark.parametrize("override", ["training.epochs", "=3", "training.=3", ".epochs=3", "training..epochs=3"])
+def test_an_override_of_another_form_is_refused(override: str) -> None:
+    with pytest.raises(UsageError, match="expected KEY=VALUE"):
+        load_config(None, [override])
+
+
+def test_an_override_that_is_not_yaml_is_refused() -> None:
+    with pytest.raises(UsageError, match="not valid YAML"):
+        load_config(None, ["model.blocks=[1"])
+
+
+def test_many_mistakes_are_counted_not_listed() -> None:
+    with pytest.raises(UsageError, match="and 2 more"):
+        parse_config({f"zz{i}": 1 for i in range(7)}, "test")
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 3  # type: ignore[misc]
+
+
+def test_known_keys_are_those_of_the_written_file() -> None:
+    def dotted(values: dict[str, Any], prefix: str = "") -> list[str]:
+        keys = []
+        for key, value in values.items():
+            keys.append(prefix + key)
+            if isinstance(value, dict):
+                keys += dotted(value, f"{prefix}{key}.")
+        return keys
+
+    assert known_keys() == dotted(yaml.safe_load(Config().to_yaml()))

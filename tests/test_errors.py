@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from kresp3d.errors import KrespError, UsageError, VideoError
+
+
+@pytest.mark.parametrize(("error", "code"), [(KrespError("x"), 1), (UsageError("x"), 2), (VideoError("x", "y"), 1)])
+def test_exit_code_tells_a_failure_from_bad_usage(error: KrespError, code: int) -> None:
+    assert error.exit_code == code
+
+
+def test_video_error_names_the_video_and_the_reason() -> None:
+    error = VideoError("walk/a.mp4", "no video stream")
+    assert str(error) == "walk/a.mp4: no video stream"
+    assert (error.path, error.reason) == ("walk/a.mp4", "no video stream")
+
+
+def test_video_error_comes_whole_out_of_a_worker_process() -> None:
+    error = pickle.loads(pickle.dumps(VideoError("walk/a.mp4", "no video stream")))
+    assert isinstance(error, VideoError)
+    assert (str(error), error.path, error.reason) == ("walk/a.mp4: no video stream", "walk/a.mp4", "no video stream")
