@@ -36,9 +36,12 @@ def video_to_pictures(path: Path, fps: float, short_side: int | None, quality: i
     """
     jpegs: list[bytes] = []
     size, height, width = 0, 0, 0
+    last = None
     for frame in iter_frames(path, fps=fps, short_side=short_side):
         height, width = frame.shape[:2]
-        jpegs.append(encode_jpeg(frame, quality))
+        # A frame that is held, in a video slower than `fps`, is the same array again.
+        jpegs.append(jpegs[-1] if frame is last else encode_jpeg(frame, quality))
+        last = frame
         size += len(jpegs[-1])
         if size > MAX_BYTES:
             seconds = len(jpegs) / fps

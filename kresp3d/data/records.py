@@ -10,9 +10,10 @@ The table (`videos.csv`, see `kresp3d.data.index`) decides a video's split, and 
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -84,13 +85,18 @@ def parse_record(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 class ShardWriter:
-    """Writes one shard; the file appears under its name when the `with` block ends without an error."""
+    """Writes one shard; the file appears under its name when the `with` block ends without an error.
+
+    Raises:
+        OSError: If it cannot be written, with the system's number, such as that of a full disk.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
         self._temporary = path.with_name(path.name + ".tmp")
-        self._writer = tf.io.TFRecordWriter(str(self._temporary))
+        with _os_errors():
+            self._writer = tf.io.TFRecordWriter(str(self._temporary))
 
     def add(self, video: VideoLike, pictures: Sequence[bytes], *, fps: float, height: int, width: int) -> Record:
         """Append a video.
@@ -112,7 +118,8 @@ class ShardWriter:
             "width": tf.train.Feature(int64_list=tf.train.Int64List(value=[width])),
         }
         entry = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-        self._writer.write(entry)
+        with _os_errors():
+            self._writer.write(entry)
         offset, length = self.size, len(entry) + FRAMING
         self.size += length
         return Record(
@@ -136,7 +143,8 @@ class ShardWriter:
     ) -> None:
         try:
             if error is None:
-                self._writer.close()
+                with _os_errors():
+                    self._writer.close()
                 with self._temporary.open("rb") as file:
                     os.fsync(file.fileno())
                 self._temporary.replace(self.path)
@@ -174,6 +182,19 @@ def write_records(
             records.append(shard.add(video, pictures, fps=fps, height=height, width=width))
     settings: dict[str, Any] = {"fps": fps, "short_side": None, "jpeg_quality": jpeg_quality}
     return write_index(folder, records, sorted({record.label for record in records}), settings=settings)
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Turn TensorFlow's errors of writing a file into Python's."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, error.message) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise OSError(errno.EACCES, error.message) from error
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, error.message) from error
 
 
 def _bytes(*values: bytes) -> tf.train.Feature:

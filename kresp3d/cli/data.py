@@ -1,0 +1,177 @@
+"""`kresp3d data`: render, prepare, check and look at videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kresp3d.cli.options import config_options
+from kresp3d.cli.progress import progress_bar
+from kresp3d.errors import KrespError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from kresp3d.config import Config, DataConfig
+    from kresp3d.data.inspect import Spread, Stats
+
+
+@click.group("data")
+def command() -> None:
+    """Render, prepare, check and look at videos."""
+
+
+@command.command()
+@config_options()
+@click.option("--overwrite", is_flag=True, help="Write all records anew, also over those of other videos or settings.")
+def prepare(config: Config, overwrite: bool) -> None:
+    """Turn videos into TFRecord shards of JPEG frames, for training.
+
+    May be interrupted and run again: it goes on where it was. It does nothing where nothing changed. Videos that
+    cannot be decoded are skipped and listed in prepare-report.csv, in the folder of the records.
+    """
+    from kresp3d.data.prepare import REPORT
+    from kresp3d.data.prepare import prepare as prepare_records
+
+    data = _resolve(config)
+    with progress_bar("Preparing") as progress:
+        records = prepare_records(data, overwrite=overwrite, progress=progress)
+    counts = ", ".join(f"{count} {name}" for name, count in records.index["splits"].items())
+    size = sum(records.index["shards"].values()) / 2**20
+    click.echo(
+        f"{records.folder}: {len(records.videos)} videos of {len(records.classes)} classes ({counts}), {size:.0f} MiB"
+    )
+    if records.index["bad"]:
+        click.echo(f"{records.index['bad']} could not be decoded; see {records.folder / REPORT}")
+
+
+@command.command()
+@config_options()
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the bad videos to a CSV file.")
+@click.option("--overwrite", is_flag=True, help="Replace the report if it is there.")
+@click.pass_context
+def check(ctx: click.Context, config: Config, report: Path | None, overwrite: bool) -> None:
+    """Decode every video and list those that cannot be decoded, with the reason.
+
+    Exit code 1 if they are more than data.max_bad.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from kresp3d.data.index import write_csv
+    from kresp3d.data.inspect import check as check_videos
+
+    if report is not None:
+        _check_output(report, overwrite)
+    data = _resolve(config)
+    with progress_bar("Checking") as progress:
+        bad, total = check_videos(data, progress=progress)
+    if bad:
+        table = Table("video", "reason")
+        for video in bad:
+            table.add_row(video.name, video.reason)
+        Console().print(table)
+    if report is not None:
+        write_csv(report, ("name", "reason"), ((video.name, video.reason) for video in bad))
+    click.echo(f"{total - len(bad)} of {total} videos can be decoded")
+    if len(bad) > data.max_bad * total:
+        raise KrespError(f"{len(bad)} of {total} videos are bad, more than data.max_bad allows ({data.max_bad:.2%})")
+
+
+@command.command()
+@config_options()
+def stats(config: Config) -> None:
+    """Show classes, splits, lengths, picture sizes, and groups that are on both sides of a split."""
+    from rich.console import Console
+
+    from kresp3d.data.inspect import stats as read_stats
+
+    data = _resolve(config)
+    with progress_bar("Reading") as progress:
+        found = read_stats(data, progress=progress)
+    console = Console()
+    console.print(_table(found))
+    console.print(
+        f"{found.hours:.2f} hours; {_spread(found.frames, '.0f')} frames at {data.fps:g} fps (min/median/max)"
+    )
+    sizes = [f"{width}×{height}: {count}" for (width, height), count in found.sizes]
+    more = f", and {len(sizes) - SIZES_SHOWN} other sizes" if len(sizes) > SIZES_SHOWN else ""
+    console.print(f"picture sizes: {', '.join(sizes[:SIZES_SHOWN])}{more}")
+    if not found.shared:
+        console.print("no group is in two splits" if any(found.groups.values()) else "groups are not known")
+    for (first, second), names in found.shared.items():
+        shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+        console.print(
+            f"{len(names)} groups are both in {first} and in {second}, which makes {second} too easy: {shown}"
+        )
+    if found.bad:
+        console.print(f"{len(found.bad)} videos cannot be opened, such as {found.bad[0].name}: {found.bad[0].reason}")
+
+
+@command.command()
+@config_options(required=False)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: below data.cache]")
+@click.option(
+    "--sheet", type=click.Path(path_type=Path), metavar="FILE", help="Also draw each action as a row of a PNG."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the sheet if it is there.")
+def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool) -> None:
+    """Render the embedded dataset: a figure doing ten actions that differ by motion only.
+
+    Commands that need it render it themselves; this is for looking at it.
+    """
+    from kresp3d.data.source import synthetic_folder
+    from kresp3d.data.synthetic import write_contact_sheet, write_dataset
+
+    if sheet is not None:
+        _check_output(sheet, overwrite)
+    folder = out or synthetic_folder(config.data)
+    with progress_bar("Rendering") as progress:
+        write_dataset(folder, config.data.synthetic, workers=config.data.workers, progress=progress)
+    click.echo(f"{folder}")
+    if sheet is not None:
+        click.echo(f"{write_contact_sheet(sheet, config.data.synthetic)}")
+
+
+#: Of the picture sizes, the most common are shown.
+SIZES_SHOWN = 5
+
+
+def _resolve(config: Config) -> DataConfig:
+    """The data part of a configuration, its embedded videos rendered."""
+    from kresp3d.data.source import resolve_videos
+
+    with progress_bar("Rendering") as progress:
+        return resolve_videos(config.data, progress=progress)
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise KrespError(f"{path} is there already; use --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise KrespError(f"there is no folder {path.parent} for {path.name}")
+
+
+def _table(stats: Stats) -> Table:
+    from rich.table import Table
+
+    from kresp3d.data.inspect import SPLITS
+
+    table = Table("class")
+    for name in (*SPLITS, "all", "seconds (min/median/max)"):
+        table.add_column(name, justify="right")
+    for label in stats.classes:
+        counts = [stats.videos[label][split] for split in SPLITS]
+        table.add_row(label, *map(str, counts), str(sum(counts)), _spread(stats.seconds[label], ".1f"))
+    table.add_section()
+    totals = [sum(counts[split] for counts in stats.videos.values()) for split in SPLITS]
+    table.add_row("all", *map(str, totals), str(sum(totals)), _spread(stats.all_seconds, ".1f"))
+    groups = [stats.groups[split] for split in SPLITS]
+    table.add_row("groups", *(str(len(names)) for names in groups), str(len(frozenset().union(*groups))))
+    return table
+
+
+def _spread(spread: Spread | None, form: str) -> str:
+    return "-" if spread is None else "/".join(format(v, form) for v in (spread.low, spread.middle, spread.high))

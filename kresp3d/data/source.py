@@ -1,0 +1,44 @@
+"""Where the videos of a configuration are; renders the embedded dataset when it is asked for and not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from kresp3d.config import SYNTHETIC, DataConfig
+from kresp3d.data.render import RENDERER
+from kresp3d.data.synthetic import write_dataset
+
+#: Called with the number of videos done and of all videos.
+Progress = Callable[[int, int], None]
+
+
+def videos_path(config: DataConfig) -> Path:
+    """The folder or CSV file of the videos, whether or not it is there."""
+    if config.videos == SYNTHETIC:
+        return synthetic_folder(config) / "catalog.csv"
+    return Path(config.videos)
+
+
+def synthetic_folder(config: DataConfig) -> Path:
+    """The folder of the embedded videos below `cache`, named after all that they depend on."""
+    return Path(config.cache) / f"synthetic-{short_hash([RENDERER, config.synthetic.model_dump(mode='json')])}"
+
+
+def resolve_videos(config: DataConfig, *, progress: Progress | None = None) -> DataConfig:
+    """The same configuration with real videos in `videos`; the embedded ones are rendered if they are not there.
+
+    Raises:
+        KrespError: If they cannot be written.
+    """
+    if config.videos != SYNTHETIC:
+        return config
+    write_dataset(synthetic_folder(config), config.synthetic, workers=config.workers, progress=progress)
+    return config.model_copy(update={"videos": str(videos_path(config))})
+
+
+def short_hash(values: object) -> str:
+    """Eight hexadecimal digits of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
