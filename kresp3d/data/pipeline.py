@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -78,7 +78,6 @@ def training_dataset(
     clips = len(records) * config.clip.per_video
     in_epoch = steps_per_epoch(len(records), config) * batch
 
-    @tf.autograph.experimental.do_not_convert
     def clip(count: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         epoch, position = count // in_epoch, count % in_epoch
         key = tf.stack([tf.constant(config.seed, tf.int64), epoch])
@@ -92,9 +91,8 @@ def training_dataset(
             frames = tf.cond(_draw(seeds[2], tf.constant(2, tf.int64)) == 1, lambda: frames[:, :, ::-1], lambda: frames)
         return {"frames": tf.ensure_shape(frames, [length, model.size, model.size, 3])}, video.label
 
-    dataset = tf.data.Dataset.counter(first_epoch * in_epoch)
-    dataset = dataset.map(clip, num_parallel_calls=tf.data.AUTOTUNE).batch(batch, drop_remainder=True)
-    return _finish(dataset)
+    dataset = _map(tf.data.Dataset.counter(first_epoch * in_epoch), clip)
+    return _finish(dataset.batch(batch, drop_remainder=True))
 
 
 def evaluation_dataset(
@@ -130,7 +128,6 @@ def evaluation_dataset(
     starts = tf.constant(np.stack([uniform_starts(record.frames, span, clips) for record in records]))
     boxes = _box_table([[centre_box(*size)] for size in videos.sizes])
 
-    @tf.autograph.experimental.do_not_convert
     def clips_of(row: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         video = videos.at(row)
         indices = clip_indices(starts[row][:, None], length, config.clip.frame_stride, video.frames)
@@ -138,7 +135,7 @@ def evaluation_dataset(
         frames = tf.ensure_shape(frames, [clips, length, model.size, model.size, 3])
         return {"frames": frames}, tf.fill([clips], video.label)
 
-    dataset = tf.data.Dataset.range(len(records)).map(clips_of, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = _map(tf.data.Dataset.range(len(records)), clips_of)
     return _finish(dataset.rebatch(config.evaluation.batch_size))
 
 
@@ -161,7 +158,7 @@ def video_clips(frames: Iterable[npt.NDArray[np.uint8]], config: Config, *, clip
     """
     model = config.model
     resize = _compiled_resize(model.size)
-    small = []
+    small: list[npt.NDArray[np.uint8]] = []
     for frame in frames:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise KrespError(
@@ -317,6 +314,12 @@ def _resize(square: tf.Tensor, size: int) -> tf.Tensor:
 def _compiled_resize(size: int) -> Any:
     signature = [tf.TensorSpec([None, None, 3], tf.uint8)]
     return tf.function(lambda square: _resize(square, size), signature, autograph=False)
+
+
+def _map(dataset: tf.data.Dataset, function: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
+    # Nothing here is written for AutoGraph, which would only trace more slowly.
+    plain = tf.autograph.experimental.do_not_convert(function)
+    return dataset.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
