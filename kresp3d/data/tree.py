@@ -10,11 +10,15 @@ from pathlib import Path, PurePath
 from kresp3d.data.splits import Entry, Split, count
 from kresp3d.errors import KrespError
 
+# fmt: off
 #: Endings of files that are taken for videos; other files are passed over.
 VIDEO_SUFFIXES = frozenset(
-    (".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4")
-    + (".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m")
+    [
+        ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov",
+        ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+    ]
 )
+# fmt: on
 #: Names of splits, as folders and CSV files spell them.
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -51,15 +52,10 @@ def test_every_container_gives_every_frame_in_order(
     assert [read_number(f) for f in frames] == list(range(40))
 
 
-def test_b_frames_in_avi_come_in_order_although_their_times_do_not(
-    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
-) -> None:
+def test_b_frames_in_avi_come_in_order(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
     path = make_video(tmp_path / "b.avi", 60, options={"bf": "2", "g": "30"})
     numbers = [read_number(f) for f in decode(path, fps=25)]
-    # One frame may be held twice until it is clear which times are wrong.
-    assert sorted(set(numbers)) == list(range(60))
-    assert numbers == sorted(numbers)
-    assert len(numbers) <= 61
+    assert numbers == list(range(60))
 
 
 @pytest.mark.parametrize(("fps", "out"), [(25, 15), (30, 15), (29.97, 15), (10, 15), (24, 30)])
@@ -202,15 +198,20 @@ def test_frames_come_before_the_end_is_read(tmp_path: Path, make_video: MakeVide
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path: Path, make_video: MakeVideo) -> None:
-    resource = pytest.importorskip("resource")
-    path = make_video(tmp_path / "long.mp4", np.zeros((400, 480, 640, 3), np.uint8), fps=15)
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("no /proc")
+
+    def resident_mib() -> float:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    path = make_video(tmp_path / "long.mp4", np.broadcast_to(np.uint8(0), (200, 480, 640, 3)), fps=15)
     frames = iter_frames(path, fps=15, short_side=None)
-    for _ in range(50):
+    for _ in range(40):
         next(frames)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert sum(1 for _ in frames) == 350
-    # 350 pictures are 315 MiB; ru_maxrss is in KiB.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+    before = resident_mib()
+    # Held, the pictures would take 135 MiB, and what they are decoded from 68 MiB.
+    assert max(resident_mib() for _ in zip(range(159), frames, strict=False)) - before < 30
 
 
 def test_a_closed_iterator_closes_its_file(tmp_path: Path, make_video: MakeVideo) -> None:
