@@ -183,6 +183,10 @@ def _decode(
     path: Path, container: InputContainer, stream: VideoStream
 ) -> Iterator[tuple[float | None, float | None, VideoFrame]]:
     """Presentation time and decoding time in seconds, and the frame, in order of display."""
+    announced = stream.frames
+    if "mp4" in container.format.name:
+        # Its count has the frames that were trimmed away, its index has not.
+        announced = min(announced, len(stream.index_entries))
     packets = frames = 0
     cut = False
     end = 0.0
@@ -198,8 +202,8 @@ def _decode(
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged after {frames} frames ({_say(error)})") from error
     # FFmpeg takes a file that was cut off for one that has ended.
-    if packets < WHOLE * stream.frames:
-        raise VideoError(path, f"damaged after {frames} frames: {packets} of {stream.frames} are in the file")
+    if packets < WHOLE * announced:
+        raise VideoError(path, f"damaged after {frames} frames: {packets} of {announced} are in the file")
     if cut or end < WHOLE * _announced_seconds(container, stream) - _period(stream):
         raise VideoError(path, f"damaged after {frames} frames: the file is cut off")
     if not frames:

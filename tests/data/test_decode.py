@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import threading
 from collections.abc import Callable
 from fractions import Fraction
@@ -300,6 +301,19 @@ def test_a_playlist_is_refused(tmp_path: Path, make_video: MakeVideo) -> None:
     path = tmp_path / "list.m3u8"
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nv.ts\n#EXT-X-ENDLIST\n")
     assert reason(path)
+
+
+def test_a_trimmed_video_ends_where_it_was_trimmed(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
+) -> None:
+    path = make_video(tmp_path / "v.mp4", 50, options={"preset": "ultrafast", "g": "5"})
+    data = bytearray(path.read_bytes())
+    # As phones trim: the edit list shows one second of two, in milliseconds, and all frames stay in the file.
+    (length,) = struct.unpack_from(">I", data, data.index(b"elst") + 12)
+    assert length == 2000
+    struct.pack_into(">I", data, data.index(b"elst") + 12, 1000)
+    path.write_bytes(data)
+    assert [read_number(f) for f in decode(path)] == list(range(25))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi"])
