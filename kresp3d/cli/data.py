@@ -12,6 +12,7 @@ from kresp3d.cli.progress import progress_bar
 from kresp3d.errors import KrespError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from kresp3d.config import Config, DataConfig
@@ -57,7 +58,6 @@ def check(ctx: click.Context, config: Config, report: Path | None, overwrite: bo
 
     Exit code 1 if they are more than data.max_bad.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from kresp3d.data.index import write_csv
@@ -72,7 +72,7 @@ def check(ctx: click.Context, config: Config, report: Path | None, overwrite: bo
         table = Table("video", "reason")
         for video in bad:
             table.add_row(video.name, video.reason)
-        Console().print(table)
+        _console().print(table)
     if report is not None:
         write_csv(report, ("name", "reason"), ((video.name, video.reason) for video in bad))
     click.echo(f"{total - len(bad)} of {total} videos can be decoded")
@@ -84,30 +84,25 @@ def check(ctx: click.Context, config: Config, report: Path | None, overwrite: bo
 @config_options()
 def stats(config: Config) -> None:
     """Show classes, splits, lengths, picture sizes, and groups that are on both sides of a split."""
-    from rich.console import Console
-
     from kresp3d.data.inspect import stats as read_stats
+    from kresp3d.data.splits import count, shorten
 
     data = _resolve(config)
     with progress_bar("Reading") as progress:
         found = read_stats(data, progress=progress)
-    console = Console()
-    console.print(_table(found))
-    console.print(
-        f"{found.hours:.2f} hours; {_spread(found.frames, '.0f')} frames at {data.fps:g} fps (min/median/max)"
-    )
-    sizes = [f"{width}×{height}: {count}" for (width, height), count in found.sizes]
+    _console().print(_table(found))
+    click.echo(f"{found.hours:.2f} hours; {_spread(found.frames, '.0f')} frames at {data.fps:g} fps (min/median/max)")
+    sizes = [f"{width}×{height}: {number}" for (width, height), number in found.sizes]
     more = f", and {len(sizes) - SIZES_SHOWN} other sizes" if len(sizes) > SIZES_SHOWN else ""
-    console.print(f"picture sizes: {', '.join(sizes[:SIZES_SHOWN])}{more}")
+    click.echo(f"picture sizes: {', '.join(sizes[:SIZES_SHOWN])}{more}")
     if not found.shared:
-        console.print("no group is in two splits" if any(found.groups.values()) else "groups are not known")
+        click.echo("no group is in two splits" if any(found.groups.values()) else "groups are not known")
     for (first, second), names in found.shared.items():
-        shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
-        console.print(
-            f"{len(names)} groups are both in {first} and in {second}, which makes {second} too easy: {shown}"
-        )
+        groups = f"{count(len(names), 'group')} both in {first} and in {second}"
+        click.echo(f"{groups}, which makes {second} too easy: {shorten(sorted(names))}")
     if found.bad:
-        console.print(f"{len(found.bad)} videos cannot be opened, such as {found.bad[0].name}: {found.bad[0].reason}")
+        first_bad = found.bad[0]
+        click.echo(f"{count(len(found.bad), 'video')} cannot be opened, such as {first_bad.name}: {first_bad.reason}")
 
 
 @command.command()
@@ -147,6 +142,13 @@ def _resolve(config: Config) -> DataConfig:
         return resolve_videos(config.data, progress=progress)
 
 
+def _console() -> Console:
+    from rich.console import Console
+
+    # File names are text, whatever brackets and colons are in them.
+    return Console(markup=False, emoji=False, highlight=False)
+
+
 def _check_output(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise KrespError(f"{path} is there already; use --overwrite to replace it")
@@ -157,7 +159,7 @@ def _check_output(path: Path, overwrite: bool) -> None:
 def _table(stats: Stats) -> Table:
     from rich.table import Table
 
-    from kresp3d.data.inspect import SPLITS
+    from kresp3d.data.splits import SPLITS
 
     table = Table("class")
     for name in (*SPLITS, "all", "seconds (min/median/max)"):

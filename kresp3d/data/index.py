@@ -20,6 +20,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from kresp3d.data.splits import SPLITS
 from kresp3d.errors import KrespError
 
 FORMAT = 1
@@ -152,7 +153,7 @@ def write_index(folder: Path, videos: Iterable[Record], classes: Iterable[str], 
     index: dict[str, Any] = {
         "format": FORMAT,
         "videos": len(videos),
-        "splits": {name: sum(v.split == name for v in videos) for name in ("train", "validation", "test")},
+        "splits": {name: sum(v.split == name for v in videos) for name in SPLITS},
         "shards": {name: (folder / name).stat().st_size for name in sorted({v.shard for v in videos})},
         **values,
         "classes": list(classes),

@@ -14,10 +14,9 @@ from kresp3d.config import DataConfig
 from kresp3d.data.catalog import load_catalog
 from kresp3d.data.decode import iter_frames, probe
 from kresp3d.data.source import Progress, resolve_videos
+from kresp3d.data.splits import SPLITS, Split
 from kresp3d.data.workers import map_videos
 from kresp3d.errors import VideoError
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Facts:
     name: str
     label: str
     group: str | None
-    split: str
+    split: Split
     frames: int | None
     seconds: float | None
     height: int
@@ -69,14 +68,14 @@ class Stats:
     """
 
     classes: tuple[str, ...]
-    videos: dict[str, dict[str, int]]
+    videos: dict[str, dict[Split, int]]
     seconds: dict[str, Spread | None]
     frames: Spread | None
     all_seconds: Spread | None
     hours: float
     sizes: list[tuple[tuple[int, int], int]]
-    groups: dict[str, frozenset[str]]
-    shared: dict[tuple[str, str], frozenset[str]]
+    groups: dict[Split, frozenset[str]]
+    shared: dict[tuple[Split, Split], frozenset[str]]
     bad: tuple[Bad, ...]
 
 

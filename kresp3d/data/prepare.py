@@ -32,6 +32,7 @@ from kresp3d.data.workers import map_videos
 from kresp3d.errors import KrespError, VideoError
 
 REPORT = "prepare-report.csv"
+LOCK = ".lock"
 
 #: At the default settings a video of UCF101 becomes 1 to 2 MB, so that a part of so many fills about one shard.
 VIDEOS_PER_PART = 64
@@ -54,10 +55,10 @@ class _Part:
 def records_folder(config: DataConfig) -> Path:
     """Where the records of a configuration are, or will be."""
     if config.records is not None:
-        return Path(config.records)
+        return Path(config.records).expanduser()
     path = videos_path(config).resolve()
     name = path.parent.name if path.suffix.lower() == ".csv" else path.name
-    return Path(config.cache) / "records" / f"{name}-{short_hash([str(path), _settings(config)])}"
+    return Path(config.cache).expanduser() / "records" / f"{name}-{short_hash([str(path), _settings(config)])}"
 
 
 def prepare(config: DataConfig, *, overwrite: bool = False, progress: Progress | None = None) -> Records:
@@ -76,7 +77,7 @@ def prepare(config: DataConfig, *, overwrite: bool = False, progress: Progress |
     folder = records_folder(config)
     catalog = load_catalog(config)
     parts = _plan(catalog.videos)
-    identity = {"format": FORMAT, "settings": _settings(config), "source": str(Path(config.videos).resolve())}
+    identity = {"format": FORMAT, "settings": _settings(config), "source": str(videos_path(config).resolve())}
     state = identity | {
         "fingerprint": _hash([part.fingerprint for part in parts]),
         "table": _hash([catalog.classes, [[v.name, v.label, v.group, v.split] for v in catalog.videos]]),
@@ -136,13 +137,13 @@ def _finished(folder: Path, state: dict[str, Any]) -> Records | None:
 
 
 def _check_owner(folder: Path, identity: dict[str, Any], overwrite: bool) -> None:
-    """Refuse a folder with records of something else, or with anything else."""
+    """Refuse a folder with other records, unless they are to be overwritten, and one with any other files."""
     found = None
     for path in [folder / INDEX, *sorted(folder.glob("shard-*.json"))]:
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(path.read_text(encoding="utf-8"))
             break
-    if isinstance(found, dict):
+    if isinstance(found, dict) and identity.keys() <= found.keys():
         different = [key for key, value in identity.items() if found.get(key) != value]
         if different and not overwrite:
             key = different[0]
@@ -150,7 +151,7 @@ def _check_owner(folder: Path, identity: dict[str, Any], overwrite: bool) -> Non
                 f"{folder} holds records of another {key}: {found.get(key)}, not {identity[key]}; "
                 "use --overwrite to replace them, or another folder (data.records)"
             )
-    elif any(path.name != LOCK and not path.name.startswith("shard-") for path in folder.iterdir()):
+    elif any(not path.name.startswith((".", "shard-")) for path in folder.iterdir()):
         raise KrespError(f"{folder} is not empty and holds no records; choose another folder (data.records)")
 
 
@@ -249,9 +250,6 @@ def _check_bad(bad: int, config: DataConfig, catalog: Catalog, folder: Path) -> 
             f"{bad} of {total} videos cannot be decoded, more than data.max_bad allows ({config.max_bad:.2%}); "
             f"{folder / REPORT} says why: mend or remove them, or raise data.max_bad"
         )
-
-
-LOCK = ".lock"
 
 
 @contextlib.contextmanager

@@ -19,16 +19,19 @@ def videos_path(config: DataConfig) -> Path:
     """The folder or CSV file of the videos, whether or not it is there."""
     if config.videos == SYNTHETIC:
         return synthetic_folder(config) / "catalog.csv"
-    return Path(config.videos)
+    return Path(config.videos).expanduser()
 
 
 def synthetic_folder(config: DataConfig) -> Path:
     """The folder of the embedded videos below `cache`, named after all that they depend on."""
-    return Path(config.cache) / f"synthetic-{short_hash([RENDERER, config.synthetic.model_dump(mode='json')])}"
+    return (
+        Path(config.cache).expanduser()
+        / f"synthetic-{short_hash([RENDERER, config.synthetic.model_dump(mode='json')])}"
+    )
 
 
 def resolve_videos(config: DataConfig, *, progress: Progress | None = None) -> DataConfig:
-    """The same configuration with real videos in `videos`; the embedded ones are rendered if they are not there.
+    """The same configuration with a folder or CSV file in `videos`; the embedded videos are rendered where missing.
 
     Raises:
         KrespError: If they cannot be written.

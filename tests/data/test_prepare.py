@@ -258,3 +258,11 @@ def test_the_folder_depends_on_videos_and_settings(config):
     assert records_folder(config.model_copy(update={"fps": 10.0})) != folder
     assert records_folder(config.model_copy(update={"split_seed": 3})) == folder
     assert records_folder(config.model_copy(update={"records": "elsewhere"})).name == "elsewhere"
+
+
+def test_a_stranger_s_index_is_not_taken_for_records(config, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.json").write_text("{}")
+    with pytest.raises(KrespError, match="holds no records"):
+        prepare(config.model_copy(update={"records": str(tmp_path / "mine")}), overwrite=True)
+    assert (tmp_path / "mine" / "index.json").read_text() == "{}"
