@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kresp3d.machine import count_cores, cpu_flags, memory, read_text
+
 Status = Literal["ok", "none", "warn", "fail"]
 
 #: The TensorFlow releases, as "major.minor", that the tests run on.
@@ -74,8 +76,8 @@ def run_checks(folder: Path) -> list[Check]:
     Args:
         folder: Where records and runs will be written.
     """
-    cpu = check_cpu(_read_text("/proc/cpuinfo"), platform.machine())
-    checks = [check_python(sys.version_info[:3]), cpu, check_memory(*_memory()), check_disk(folder)]
+    cpu = check_cpu(read_text("/proc/cpuinfo"), platform.machine())
+    checks = [check_python(sys.version_info[:3]), cpu, check_memory(*memory()), check_disk(folder)]
     if cpu.status == "fail":
         return checks
     return [*checks, *check_tensorflow(), *check_video(), *check_optional()]
@@ -102,7 +104,7 @@ def check_cpu(cpuinfo: str | None, machine: str) -> Check:
         cpuinfo: The text of `/proc/cpuinfo`; `None` where the system has no such file.
         machine: The architecture, such as `x86_64`.
     """
-    cores = _count_cores()
+    cores = count_cores()
     flags = cpu_flags(cpuinfo)
     known = [title for flag, title in _VECTOR_FLAGS.items() if flag in flags]
     found = f"{cores} core{'s' if cores > 1 else ''}; {', '.join(known) if known else 'vector instructions unknown'}"
@@ -110,15 +112,6 @@ def check_cpu(cpuinfo: str | None, machine: str) -> Check:
         found = f"{cores} cores; no AVX"
         return Check("machine", "CPU", "fail", found, "TensorFlow's packages need AVX; use another machine")
     return Check("machine", "CPU", "ok", found)
-
-
-def cpu_flags(cpuinfo: str | None) -> frozenset[str]:
-    """Read the flags of the first CPU in the text of `/proc/cpuinfo`; empty where they are not given."""
-    for line in (cpuinfo or "").splitlines():
-        key, colon, value = line.partition(":")
-        if colon and key.strip() in {"flags", "Features"}:
-            return frozenset(value.split())
-    return frozenset()
 
 
 def check_memory(total: int | None, available: int | None) -> Check:
@@ -353,28 +346,3 @@ def _reinstall(package: str) -> str:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:160]}{'…' if len(text) > 160 else ''}"
-
-
-def _count_cores() -> int:
-    # Those this process may use, where the system says so: containers are often given fewer.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Bytes of memory in all and available, as far as Linux and a container's limit say."""
-    text = _read_text("/proc/meminfo") or ""
-    values = {
-        key: int(value.split()[0]) * 1024 for key, _, value in (line.partition(":") for line in text.splitlines())
-    }
-    total, available = values.get("MemTotal"), values.get("MemAvailable")
-    limit, used = _read_text("/sys/fs/cgroup/memory.max"), _read_text("/sys/fs/cgroup/memory.current")
-    if total is None or available is None or not (limit and limit.strip().isdigit() and used):
-        return total, available
-    return min(total, int(limit)), min(available, max(0, int(limit) - int(used)))
-
-
-def _read_text(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None

@@ -33,10 +33,6 @@ def test_the_worst_status_counts(statuses: tuple[doctor.Status, ...], expected: 
     assert doctor.worst(rows(*statuses)) == expected
 
 
-def test_flags_are_those_of_the_first_cpu() -> None:
-    assert doctor.cpu_flags(CPUINFO) == {"fpu", "sse4_2", "avx", "avx2", "avx512f", "amx_bf16"}
-
-
 def test_the_vector_instructions_are_named() -> None:
     check = doctor.check_cpu(CPUINFO, "x86_64")
     assert check.status == "ok"
@@ -52,7 +48,7 @@ def test_unknown_vector_instructions_are_no_fault(cpuinfo: str | None, machine: 
 
 def test_without_avx_tensorflow_is_not_even_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Its import would end the process with an illegal instruction.
-    monkeypatch.setattr(doctor, "_read_text", lambda path: "flags : fpu sse2" if path == "/proc/cpuinfo" else None)
+    monkeypatch.setattr(doctor, "read_text", lambda path: "flags : fpu sse2" if path == "/proc/cpuinfo" else None)
     monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(doctor, "check_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
     checks = doctor.run_checks(tmp_path)
@@ -69,18 +65,6 @@ def test_python_must_be_new_enough(version: tuple[int, ...], status: str) -> Non
 )
 def test_little_memory_is_a_warning(total: int | None, available: int | None, status: str) -> None:
     assert doctor.check_memory(total, available).status == status
-
-
-def test_a_containers_limit_counts_as_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {
-        "/proc/meminfo": "MemTotal:       16777216 kB\nMemAvailable:   8388608 kB\n",
-        "/sys/fs/cgroup/memory.max": f"{4 * GIB}\n",
-        "/sys/fs/cgroup/memory.current": f"{3 * GIB}\n",
-    }
-    monkeypatch.setattr(doctor, "_read_text", files.get)
-    assert doctor._memory() == (4 * GIB, 1 * GIB)
-    files["/sys/fs/cgroup/memory.max"] = "max\n"
-    assert doctor._memory() == (16 * GIB, 8 * GIB)
 
 
 @pytest.mark.parametrize(("free", "status"), [(50 * GIB, "ok"), (1 * GIB, "warn")])

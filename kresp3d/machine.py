@@ -1,0 +1,43 @@
+"""What the system says about this machine. Linux says all of it; elsewhere what is not known is left out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def count_cores() -> int:
+    """Count the cores this process may use, which in a container are often fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_flags(cpuinfo: str | None) -> frozenset[str]:
+    """Read the flags of the first CPU, such as `avx2`; empty where they are not given.
+
+    Args:
+        cpuinfo: The text of `/proc/cpuinfo`; `None` where there is none.
+    """
+    for line in (cpuinfo or "").splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip() in {"flags", "Features"}:
+            return frozenset(value.split())
+    return frozenset()
+
+
+def memory() -> tuple[int | None, int | None]:
+    """Bytes of memory in all and available, within a container's limit; `None` where it is not known."""
+    lines = (line.partition(":") for line in (read_text("/proc/meminfo") or "").splitlines())
+    values = {key: int(value.split()[0]) * 1024 for key, _, value in lines}
+    total, available = values.get("MemTotal"), values.get("MemAvailable")
+    limit, used = read_text("/sys/fs/cgroup/memory.max"), read_text("/sys/fs/cgroup/memory.current")
+    if total is None or available is None or not (limit and limit.strip().isdigit() and used):
+        return total, available
+    return min(total, int(limit)), min(available, max(0, int(limit) - int(used)))
+
+
+def read_text(path: str) -> str | None:
+    """Read one of the system's files; `None` where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
