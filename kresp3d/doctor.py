@@ -235,7 +235,7 @@ def judge_decoders(available: Collection[str]) -> Check:
     if not missing:
         return Check("video", "Decoders", "ok", found)
     status: Status = "fail" if any(_DECODERS[name][1] == "fail" for name in missing) else "warn"
-    reasons = "; ".join(f"without {name} {_DECODERS[name][0]}" for name in missing)
+    reasons = "; ".join(f"no {name}: {_DECODERS[name][0]}" for name in missing)
     return Check("video", "Decoders", status, found or "none", f"{reasons}; {_reinstall('av')}")
 
 

@@ -47,7 +47,7 @@ def _print(checks: list[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    marks = {"ok": ("ok", "green"), "none": ("–", "dim"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
+    marks = {"ok": ("ok", "green"), "none": ("-", "dim"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -59,7 +59,7 @@ def _print(checks: list[Check]) -> None:
             table.add_section()
         found = Text(check.found)
         if check.advice:
-            found.append(f"\n{check.advice}", style="italic")
+            found.append(f"\n-> {check.advice}", style="italic")
         title = check.part.capitalize() if check.part != part else ""
         table.add_row(Text(title, style="bold"), Text(*marks[check.status]), check.name, found)
         part = check.part

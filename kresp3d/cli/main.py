@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import logging
 import sys
 import traceback
@@ -120,6 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted.
     """
+    # A file name or a sign that the terminal's encoding lacks is shown as "?", and ends nothing.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     words = _flags_first(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words[: _count_flags(words)]
     try:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -171,6 +173,35 @@ def test_an_interrupted_command_exits_with_130(
 ) -> None:
     assert run(raising(error)) == 130
     assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+def test_ctrl_c_in_a_running_command_exits_with_130_and_no_traceback() -> None:
+    code = (
+        "import sys, time, types, click; from kresp3d.cli import main as m; module = types.ModuleType('slow');"
+        "module.command = click.Command('slow', callback=lambda: (print('ready', flush=True), time.sleep(30)));"
+        "sys.modules['slow'] = module; m.cli.lazy = {'slow': ('slow', '')}; sys.exit(m.main(['slow']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.strip() == "Interrupted."
+
+
+def test_a_sign_the_terminal_lacks_is_replaced() -> None:
+    code = "from kresp3d.cli.main import main; main(['--version']); print('a\u2013b')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "a?b")
 
 
 @pytest.mark.parametrize(("work", "code"), [(lambda: None, 0), (lambda: True, 0), (lambda: 7, 0)])
