@@ -54,9 +54,9 @@ def prepare(config: Config, overwrite: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace the report if it is there.")
 @click.pass_context
 def check(ctx: click.Context, config: Config, report: Path | None, overwrite: bool) -> None:
-    """Decode every video and list those that cannot be decoded, with the reason.
+    """List videos that cannot be decoded.
 
-    Exit code 1 if they are more than data.max_bad.
+    Decodes every video wholly, as prepare does, and says what is wrong. Exit code 1 if they are more than data.max_bad.
     """
     from rich.table import Table
 
@@ -83,7 +83,10 @@ def check(ctx: click.Context, config: Config, report: Path | None, overwrite: bo
 @command.command()
 @config_options()
 def stats(config: Config) -> None:
-    """Show classes, splits, lengths, picture sizes, and groups that are on both sides of a split."""
+    """Show classes, splits, lengths and sizes.
+
+    Also names groups that are on both sides of a split. Reads the headers of the videos and needs no records.
+    """
     from kresp3d.data.inspect import stats as read_stats
     from kresp3d.data.splits import count, shorten
 
@@ -113,9 +116,10 @@ def stats(config: Config) -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace the sheet if it is there.")
 def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool) -> None:
-    """Render the embedded dataset: a figure doing ten actions that differ by motion only.
+    """Render the embedded dataset.
 
-    Commands that need it render it themselves; this is for looking at it.
+    A figure doing ten actions that differ by motion only. Commands that need the videos render them themselves; this
+    is for looking at them.
     """
     from kresp3d.data.source import synthetic_folder
     from kresp3d.data.synthetic import write_contact_sheet, write_dataset

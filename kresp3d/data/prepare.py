@@ -34,8 +34,8 @@ from kresp3d.errors import KrespError, VideoError
 REPORT = "prepare-report.csv"
 LOCK = ".lock"
 
-#: At the default settings a video of UCF101 becomes 1 to 2 MB, so that a part of so many fills about one shard.
-VIDEOS_PER_PART = 64
+#: At the default settings a video of UCF101 becomes about 1 MB, so that a part fills about one shard.
+VIDEOS_PER_PART = 128
 #: A part of longer videos has several shards; a shard ends with the video that goes beyond this.
 SHARD_BYTES = 128 * 2**20
 

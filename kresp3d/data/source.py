@@ -24,10 +24,8 @@ def videos_path(config: DataConfig) -> Path:
 
 def synthetic_folder(config: DataConfig) -> Path:
     """The folder of the embedded videos below `cache`, named after all that they depend on."""
-    return (
-        Path(config.cache).expanduser()
-        / f"synthetic-{short_hash([RENDERER, config.synthetic.model_dump(mode='json')])}"
-    )
+    settings = [RENDERER, config.synthetic.model_dump(mode="json")]
+    return Path(config.cache).expanduser() / f"synthetic-{short_hash(settings)}"
 
 
 def resolve_videos(config: DataConfig, *, progress: Progress | None = None) -> DataConfig:
