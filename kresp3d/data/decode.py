@@ -114,7 +114,7 @@ def probe(path: str | Path) -> VideoInfo:
     """
     path = Path(path)
     with _open(path, threads=1) as (container, stream):
-        _, _, frame = next(_decode(path, container, stream))
+        _, frame = next(_decode(path, container, stream))
         width, height = _display_size(frame, stream)
         if _Orientation.of(frame).transpose:
             width, height = height, width
@@ -144,9 +144,8 @@ def _open(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStrea
     try:
         if path.stat().st_size == 0:
             raise VideoError(path, "the file is empty")
-        # An absolute path, since FFmpeg takes `concat:a.mp4` for a protocol; no protocol but files, since a playlist
-        # may name addresses on the net.
-        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # An absolute path, since FFmpeg takes `concat:a.mp4` for a protocol.
+        container = av.open(str(path.resolve()), metadata_errors="replace")
     except PermissionError as error:
         raise VideoError(path, "no permission to read it") from error
     except av.FFmpegError as error:
@@ -179,10 +178,8 @@ def _period(stream: VideoStream) -> float:
     return 1 / 25
 
 
-def _decode(
-    path: Path, container: InputContainer, stream: VideoStream
-) -> Iterator[tuple[float | None, float | None, VideoFrame]]:
-    """Presentation time and decoding time in seconds, and the frame, in order of display."""
+def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, VideoFrame]]:
+    """Presentation time in seconds and frame, in order of display."""
     announced = stream.frames
     if "mp4" in container.format.name:
         # Its count has the frames that were trimmed away, its index has not.
@@ -198,7 +195,7 @@ def _decode(
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             for frame in packet.decode():
                 frames += 1
-                yield _seconds(frame.pts, frame), _seconds(frame.dts, frame), frame
+                yield frame.time, frame
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged after {frames} frames ({_say(error)})") from error
     # FFmpeg takes a file that was cut off for one that has ended.
@@ -220,10 +217,6 @@ def _announced_seconds(container: InputContainer, stream: VideoStream) -> float:
         return 3600 * hours + 60 * minutes + seconds
     # The whole file's length may be that of its sound.
     return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
-
-
-def _seconds(ticks: int | None, frame: VideoFrame) -> float | None:
-    return None if ticks is None or frame.time_base is None else float(ticks * frame.time_base)
 
 
 def _say(error: av.FFmpegError) -> str:

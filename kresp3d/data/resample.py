@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -36,18 +35,15 @@ def resample(frames: Iterable[tuple[float, Frame]], fps: float) -> Iterator[Fram
         count += 1
 
 
-def timeline(
-    frames: Iterable[tuple[float | None, float | None, Frame]], period: float
-) -> Iterator[tuple[float, Frame]]:
+def timeline(frames: Iterable[tuple[float | None, Frame]], period: float) -> Iterator[tuple[float, Frame]]:
     """Put frames, in order of display, on one increasing line of time that begins at 0.
 
-    A presentation time is trusted until it has gone back more often than the decoding time, which is the rule of
-    FFmpeg's `guess_correct_pts`: AVI files with B-frames, such as UCF101's, give wrong ones. A frame without a time,
-    or with one that does not increase, follows its predecessor after one `period`. A step beyond `MAX_STEP` is closed
-    to one `period`.
+    A frame without a time, or with one that does not increase, follows its predecessor after one `period`: AVI files
+    with B-frames, such as some of UCF101, count 1, 2, 4, 3, 5, 7, 6. A step beyond `MAX_STEP` is closed to one
+    `period`.
 
     Args:
-        frames: Triples of presentation time, decoding time and frame; `None` for a missing time.
+        frames: Pairs of a time, or `None`, and a frame.
         period: Time from one frame to the next, as far as known.
 
     Yields:
@@ -55,17 +51,7 @@ def timeline(
     """
     last: float | None = None
     offset = 0.0
-    last_presentation = last_decoding = -math.inf
-    # How much more often presentation times went back than decoding times.
-    faults = 0
-    for presentation, decoding, frame in frames:
-        if decoding is not None:
-            faults -= decoding <= last_decoding
-            last_decoding = decoding
-        if presentation is not None:
-            faults += presentation <= last_presentation
-            last_presentation = presentation
-        stamp = presentation if decoding is None or (presentation is not None and faults <= 0) else decoding
+    for stamp, frame in frames:
         if last is None:
             time = 0.0
             offset = 0.0 if stamp is None else -stamp

@@ -146,6 +146,14 @@ def test_a_csv_is_known_by_its_ending(tmp_path: Path) -> None:
     assert groups(load(path, validation=0, split_column="other"), "train") == {"g2"}
 
 
+def test_the_groups_of_a_csv_stand_above_names_like_ucf101s(tmp_path: Path) -> None:
+    ucf_tree(tmp_path / "UCF-101")
+    path = tmp_path / "UCF-101" / "videos.csv"
+    names = [f"{c}/v_{c}_g01_c0{i}.mp4" for c in ("Walk", "Run") for i in (1, 2)]
+    path.write_text("path,label,group\n" + "".join(f"{n},{n.split('/')[0]},p{n[-5]}\n" for n in names))
+    assert {v.group for v in load(path).videos} == {"p1", "p2"}
+
+
 def test_groups_on_two_sides_are_refused_unless_allowed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     people_tree(tmp_path, classes="ab", people=2, clips=1)
     path = tmp_path / "videos.csv"
@@ -207,8 +215,12 @@ def test_the_fingerprint_is_of_the_files_and_not_of_the_splits(tmp_path: Path) -
     people_tree(tmp_path)
     first = load(tmp_path).fingerprint()
     assert load(tmp_path, split_seed=7, group_regex=r"_(p\d+)_").fingerprint() == first
-    os.utime(tmp_path / "a" / "a_p00_0.mp4", ns=(1, 1))
+    video = tmp_path / "a" / "a_p00_0.mp4"
+    os.utime(video, ns=(1, 1))
     touched = load(tmp_path).fingerprint()
-    assert touched != first
-    (tmp_path / "a" / "a_p00_0.mp4").rename(tmp_path / "a" / "a_p99_0.mp4")
-    assert load(tmp_path).fingerprint() not in (first, touched)
+    video.write_text("longer")
+    os.utime(video, ns=(1, 1))
+    longer = load(tmp_path).fingerprint()
+    video.rename(video.with_name("a_p99_0.mp4"))
+    renamed = load(tmp_path).fingerprint()
+    assert len({first, touched, longer, renamed}) == 4

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,10 +121,10 @@ def test_rotation_and_mirroring_are_applied(rotation: int, mirror: bool, tmp_pat
 def test_pixels_that_are_not_square_are_stretched(tmp_path: Path, make_video: MakeVideo) -> None:
     wide = make_video(tmp_path / "wide.mp4", quarters(), pixel_aspect=Fraction(4, 3))
     tall = make_video(tmp_path / "tall.mp4", quarters(), pixel_aspect=Fraction(1, 2))
-    nearly = make_video(tmp_path / "nearly.mp4", quarters(), pixel_aspect=Fraction(4096, 4083))
+    nearly = make_video(tmp_path / "nearly.mp4", quarters(240, 320), pixel_aspect=Fraction(4096, 4083))
     assert decode(wide).shape == (1, 48, 85, 3)
     assert decode(tall).shape == (1, 96, 64, 3)
-    assert decode(nearly).shape == (1, 48, 64, 3)
+    assert decode(nearly).shape == (1, 240, 320, 3)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +294,22 @@ def test_sound_alone_is_named(tmp_path: Path) -> None:
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    assert reason(path) == "sound only, no video in it"
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16000)
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(quarters()[0], "rgb24").reformat(format="yuvj420p")))
+        container.mux(cover.encode(None))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
     assert reason(path) == "sound only, no video in it"
 
 

@@ -57,9 +57,11 @@ def test_folders_of_splits_above_the_classes_are_splits(name: str, tmp_path: Pat
     }
 
 
-def test_a_class_may_be_called_test(tmp_path: Path) -> None:
-    touch(tmp_path, ["test/1.mp4", "run/1.mp4"])
-    assert [(e.label, e.split) for e in read_tree(tmp_path, find_videos(tmp_path))] == [("run", None), ("test", None)]
+@pytest.mark.parametrize("other", ["run", "val"])
+def test_without_training_videos_test_is_a_class(other: str, tmp_path: Path) -> None:
+    touch(tmp_path, ["test/x/1.mp4", f"{other}/x/1.mp4"])
+    found = {(e.label, e.split) for e in read_tree(tmp_path, find_videos(tmp_path))}
+    assert found == {(other, None), ("test", None)}
 
 
 def test_videos_outside_classes_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
