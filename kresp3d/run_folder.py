@@ -1,15 +1,15 @@
 """The folder of a run: what training leaves behind and every later command reads.
 
-    runs/NAME/
-      config.yaml        the resolved configuration
-      environment.json   versions, machine, records and their fingerprint
-      catalog.csv        name, label, group and split of every video, as this run used them
-      classes.txt        one name a line, in the order of the network's outputs
-      checkpoints/       the last finished epoch, for --resume
-      logs/              TensorBoard
-      history.csv        one row an epoch
-      model.keras        the best network so far by validation accuracy, or the last where there is no validation
-      metrics.json, report.md, figures/   the evaluation
+runs/NAME/
+  config.yaml        the resolved configuration
+  environment.json   versions, machine, records and their fingerprint
+  catalog.csv        name, label, group and split of every video, as this run used them
+  classes.txt        one name a line, in the order of the network's outputs
+  checkpoints/       the last finished epoch, for --resume
+  logs/              TensorBoard
+  history.csv        one row an epoch
+  model.keras        the best network so far by validation accuracy, or the last where there is no validation
+  metrics.json, report.md, figures/   the evaluation
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from kresp3d.errors import KrespError, UsageError
 
 _COLUMNS = ("name", "label", "group", "split")
 _OWN = ("config.yaml", "environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv")
-_RESULTS = ("model.keras", "metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
+_REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
+_RESULTS = ("model.keras", *_REPORT, *(f"evaluation-{split}" for split in ("train", "validation", "test")))
 
 
 @contextmanager

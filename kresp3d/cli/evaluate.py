@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), help="[default: the configuration's]")
 @click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the configuration's, 10]")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures here too.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures here too."
+)
 def command(run: Path, split: str | None, clips: int | None, json_file: Path | None) -> None:
     """Measure the network of a run: clip and video accuracy, by class and in all.
 
@@ -35,7 +37,7 @@ def command(run: Path, split: str | None, clips: int | None, json_file: Path | N
         folder,
         split or settings.split,
         clips or settings.clips,
-        Console(highlight=False),
+        Console(highlight=False, soft_wrap=True),
         " ".join(["kresp3d", *sys.argv[1:]]),
     )
     if json_file is not None:

@@ -9,8 +9,16 @@ import click
 
 
 @click.command(name="train")
-@click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="Configuration, a YAML file.")
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one key of the configuration. May be repeated.")
+@click.option(
+    "--config", "-c", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="Configuration, a YAML file."
+)
+@click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override one key of the configuration. May be repeated.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run folder.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
@@ -44,7 +52,7 @@ def command(
         run = RunFolder.create(path, config, overwrite=overwrite)
         resume = False
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     with run.locked():
         from kresp3d.cli.evaluate import measure
         from kresp3d.cli.progress import progress_bar

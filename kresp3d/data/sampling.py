@@ -52,10 +52,12 @@ def uniform_starts(n_frames: int, span: int, clips: int) -> npt.NDArray[np.int64
     Args:
         n_frames: Frames of the video.
         span: What `clip_span` gives.
-        clips: Number of clips; a single one starts at frame 0.
+        clips: Number of clips; a single one lies in the middle.
 
     Returns:
         int64 `[clips]`, not decreasing; all 0 where the video is shorter than the clip.
     """
     last = number_of_starts(n_frames, span) - 1
+    if clips == 1:
+        return np.array([last // 2], np.int64)
     return np.rint(np.linspace(0, last, clips)).astype(np.int64)

@@ -54,9 +54,15 @@ def evaluate(
 
 
 def report(run: RunFolder, evaluation: Evaluation, *, command: str) -> Path:
-    """Write the report of an evaluation into its run's folder."""
+    """Write the report of an evaluation into its run's folder.
+
+    The figures of another split than the configured one go to a folder of their own below it, so that they never
+    stand where the test figures are looked for.
+    """
     history = run.history_file if run.history_file.is_file() else None
-    return write_report(run.path, evaluation, command=command, run_info=_summary(run.config, run), history=history)
+    is_main = evaluation.split == run.config.evaluation.split
+    folder = run.path if is_main else run.path / f"evaluation-{evaluation.split}"
+    return write_report(folder, evaluation, command=command, run_info=_summary(run.config, run), history=history)
 
 
 def _summary(config: Config, run: RunFolder) -> dict[str, str]:
@@ -73,6 +79,8 @@ def _summary(config: Config, run: RunFolder) -> dict[str, str]:
         "videos": config.data.videos,
         "trained with": environment["command"],
         "versions": ", ".join(
-            f"{name} {environment['packages'][name]}" for name in ("tensorflow", "keras") if environment["packages"][name]
+            f"{name} {environment['packages'][name]}"
+            for name in ("tensorflow", "keras")
+            if environment["packages"][name]
         ),
     }

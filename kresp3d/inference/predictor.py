@@ -72,7 +72,9 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
             if not inside:
-                raise KrespError(f"{path} holds no video (expected names ending in {', '.join(sorted(VIDEO_SUFFIXES))})")
+                raise KrespError(
+                    f"{path} holds no video (expected names ending in {', '.join(sorted(VIDEO_SUFFIXES))})"
+                )
             found += inside
         elif path.exists():
             found.append(path)

@@ -27,7 +27,7 @@ class ChannelAttention(keras.layers.Layer):
         self.pool = pool
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        batch, frames, height, width, channels = input_shape
+        batch, frames, _, _, channels = input_shape
         time = 1 if self.pool == "space_time" else frames
         self.gate = keras.layers.Dense(channels, activation="sigmoid", dtype=self.dtype_policy, name="gate")
         self.gate.build((batch, time, 1, 1, channels))

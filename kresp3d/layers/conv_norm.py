@@ -31,7 +31,9 @@ class ConvNorm(keras.layers.Layer):
         self.relu = relu
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.conv.build(input_shape)
+        # A convolution read from a file comes built.
+        if not self.conv.built:
+            self.conv.build(input_shape)
         self.norm.build(self.conv.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

@@ -40,4 +40,3 @@ class FeatureResidual(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "spatial_stride": self.spatial_stride}
-

@@ -75,9 +75,9 @@ class Pseudo3D(keras.layers.Layer):
         return f if self.attention is None else self.attention(f)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        *rest, channels = self.appearance.compute_output_shape(input_shape)
-        residual = 0 if self.feature_residual is None else input_shape[-1]
-        return (*rest, 2 * channels + residual)
+        *rest, _ = self.appearance.compute_output_shape(input_shape)
+        residual = 0 if self.feature_residual is None else input_shape[-1] or 0
+        return (*rest, 2 * self.filters + residual)
 
     def get_config(self) -> dict[str, Any]:
         return {

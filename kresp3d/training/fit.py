@@ -107,9 +107,7 @@ def train(run: RunFolder, records: Records, *, resume: bool = False, console: Co
     return progress
 
 
-def _compile(
-    network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int
-) -> keras.Model:
+def _compile(network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int) -> keras.Model:
     # A second model on the same layers: what is saved then holds the network alone, with no optimiser or loss.
     model = keras.Model(network.input, network.output, name=network.name)
     optimizer = make_optimizer(config, steps, replicas)

@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_HEADER = " epoch      loss   top-1   top-5  val loss  val top-1  val top-5      rate  clips/s    time    left"
+_HEADER = "  epoch     loss  top-1  val loss  val top-1     rate  clips/s    time    left"
 
 
 class TrainingDisplay(keras.callbacks.Callback):
@@ -30,7 +30,7 @@ class TrainingDisplay(keras.callbacks.Callback):
         self._training_seconds = 0.0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.console.print(_HEADER, style="bold", highlight=False)
+        self.console.print(_HEADER, style="bold", highlight=False, soft_wrap=True)
         self._began = time.monotonic()
         self._done = 0
 
@@ -60,7 +60,8 @@ class TrainingDisplay(keras.callbacks.Callback):
         self._done += 1
         left = (now - self._began) / self._done * (self.epochs - epoch - 1)
         speed = self.clips_per_epoch / (self._last_step - self._epoch_began)
-        self.console.print(epoch_row(epoch + 1, self.epochs, logs or {}, speed, now - self._began, left), highlight=False)
+        row = epoch_row(epoch + 1, self.epochs, logs or {}, speed, now - self._began, left)
+        self.console.print(row, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -79,9 +80,8 @@ def epoch_row(epoch: int, epochs: int, logs: dict[str, Any], speed: float, secon
         return f"{logs[key]:{width}.{digits}f}" if key in logs else "-".rjust(width)
 
     return (
-        f"{epoch:>4}/{epochs:<4} {number('loss', 6)}  {number('top1', 6)}  {number('top5', 6)}    "
-        f"{number('val_loss', 6)}     {number('val_top1', 6)}     {number('val_top5', 6)}  "
-        f"{number('learning_rate', 8, 5)}  {speed:7.1f}  {clock(seconds):>6}  {clock(left):>6}"
+        f"{epoch:>4}/{epochs:<4} {number('loss', 6)}  {number('top1', 5)}    {number('val_loss', 6)}      "
+        f"{number('val_top1', 5)}  {number('learning_rate', 7, 4)}  {speed:7.1f}  {clock(seconds):>6}  {clock(left):>6}"
     )
 
 

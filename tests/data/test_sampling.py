@@ -64,7 +64,7 @@ def test_uniform_starts_by_hand():
     assert uniform_starts(37, 17, 5).tolist() == [0, 5, 10, 15, 20]
     assert uniform_starts(19, 17, 5).tolist() == [0, 0, 1, 2, 2]
     assert uniform_starts(9, 17, 3).tolist() == [0, 0, 0]
-    assert uniform_starts(100, 17, 1).tolist() == [0]
+    assert uniform_starts(100, 17, 1).tolist() == [41]
 
 
 def test_several_clips_at_once_are_those_clips():

@@ -1,0 +1,43 @@
+"""`kresp3d profile`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kresp3d.cli.options import config_options
+
+if TYPE_CHECKING:
+    from kresp3d.config import Config
+
+
+@click.command(name="profile")
+@config_options()
+@click.option("--classes", type=click.IntRange(2), default=101, show_default=True, help="Number of classes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(config: Config, classes: int, as_json: bool) -> None:
+    """Show every stage of a network: output shape, parameters, and multiply-adds for one clip."""
+    import json
+
+    from kresp3d.analysis.profile import profile
+    from kresp3d.models.p3d_resnet import build_model
+
+    result = profile(build_model(config.model, classes))
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("stage")
+    for title in ("output of one clip", "parameters", "MACs (G)"):
+        table.add_column(title, justify="right")
+    for stage in result.stages:
+        table.add_row(stage.name, "×".join(map(str, stage.shape)), f"{stage.parameters:,}", f"{stage.macs / 1e9:.3f}")
+    table.add_section()
+    table.add_row("all", "", f"{result.parameters:,}", f"{result.macs / 1e9:.3f}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"MACs are multiply-adds; FLOPs = 2×MACs = {2 * result.macs / 1e9:.3f} G")
