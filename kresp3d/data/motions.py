@@ -92,11 +92,11 @@ def clap(phase: Array, person: Person, draw: Draw) -> Pose:
     """Bring the hands together and apart, before the chest or above it."""
     pose = Pose.standing(len(phase), person)
     meet = -person.shoulder / (2 * person.arm) + 0.05
-    apart = _wave(phase) * draw.uniform(0.40, 0.60) * person.amplitude
-    height = draw.uniform(-0.35, 0.75)
-    ahead = math.sqrt(max(0.62 - height * height, 0.06))
+    apart = _wave(phase) * draw.uniform(0.50, 0.70) * person.amplitude
+    height = draw.uniform(-0.35, 0.65)
+    ahead = math.sqrt(max(0.52 - height * height, 0.06))
     for side in (0, 1):
-        _place(pose, side, [ahead - 0.2 * apart, meet + apart, height], (-0.3, 0.8, -0.8))
+        _place(pose, side, [ahead - 0.3 * apart, meet + apart, height], (-0.3, 0.8, -0.8))
     pose.knee = pose.knee + 0.08 * _wave(phase)[:, None]
     return pose
 
@@ -114,7 +114,7 @@ def jump(phase: Array, person: Person, draw: Draw) -> Pose:
     pose.lean = pose.lean + 0.45 * crouch
     if draw.chance(0.75):
         height = _radians(draw, 40, 170)
-        pitch = height * np.maximum(flight, _bump(phase, 0.5, 0.4)) - 0.7 * crouch
+        pitch = height * _bump(phase, 0.57, 0.60) - 0.7 * crouch
         elbow = np.full_like(pitch, draw.uniform(0.2, 0.7))
         for side in (0, 1):
             pose.upper[:, side], pose.fore[:, side] = swing(pitch, elbow)

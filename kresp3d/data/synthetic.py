@@ -25,7 +25,7 @@ from typing import Literal
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from kresp3d.config import SyntheticConfig
 from kresp3d.data.render import ACTIONS, RENDERER, frame_count, frame_size, render_video
@@ -248,12 +248,12 @@ def _render_file(job: Job, folder: Path, config: SyntheticConfig) -> None:
 
 
 def _encode(frames: NDArray[np.uint8], path: Path, fps: float) -> None:
-    """Write frames as H.264 in MP4; one thread, so that the bytes do not depend on the number of cores."""
+    """Write frames as H.264 in MP4, with the same bytes whatever the processor and the number of its cores."""
     rate = Fraction(fps).limit_denominator(1001)
     height, width = frames.shape[1:3]
     with av.open(str(path), "w", format="mp4") as container:
         try:
-            options = {"crf": "18", "preset": "veryfast", "threads": "1"}
+            options = {"crf": "18", "preset": "veryfast", "threads": "1", "x264-params": "cpu-independent=1"}
             stream = container.add_stream("libx264", rate=rate, options=options)
         except av.codec.codec.UnknownCodecError:
             raise KrespError(
@@ -266,28 +266,23 @@ def _encode(frames: NDArray[np.uint8], path: Path, fps: float) -> None:
 
 
 def _yuv420(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB `[T, H, W, 3]` as planes `[T, H * 3 / 2, W]` (ITU-R BT.601, 16 to 235).
+    """RGB `[T, H, W, 3]` as Y and the half as high and wide Cb and Cr (ITU-R BT.601), packed `[T, H * 3 / 2, W]`.
 
     In integers, since FFmpeg's own conversion differs between processors.
     """
-    count, height, width, _ = frames.shape
-    planes = np.empty((count, height * 3 // 2, width), dtype=np.uint8)
-    red, green, blue = (frames[..., channel].astype(np.uint16) for channel in range(3))
-    planes[:, :height] = ((66 * red + 129 * green + 25 * blue + 128) >> 8) + 16
+    red, green, blue = (frames[..., channel].astype(np.int32) for channel in range(3))
+    luma = 66 * red + 129 * green + 25 * blue + 128
 
-    def halved(plane: NDArray[np.uint16]) -> NDArray[np.int32]:
-        total = plane[:, ::2, ::2] + plane[:, 1::2, ::2] + plane[:, ::2, 1::2] + plane[:, 1::2, 1::2]
-        return ((total + 2) >> 2).astype(np.int32)
+    def halved(plane: NDArray[np.int32]) -> NDArray[np.int32]:
+        return (plane[:, ::2, ::2] + plane[:, 1::2, ::2] + plane[:, ::2, 1::2] + plane[:, 1::2, 1::2] + 2) >> 2
 
-    red_half, green_half, blue_half = halved(red), halved(green), halved(blue)
-    for row, chroma in (
-        (height, -38 * red_half - 74 * green_half + 112 * blue_half),
-        (height * 5 // 4, 112 * red_half - 94 * green_half - 18 * blue_half),
-    ):
-        plane = (((chroma + 128) >> 8) + 128).astype(np.uint8).reshape(count, -1)
-        flat = planes.reshape(count, -1)
-        flat[:, row * width : row * width + plane.shape[1]] = plane
-    return planes
+    red, green, blue = halved(red), halved(green), halved(blue)
+    blueness = -38 * red - 74 * green + 112 * blue + 128
+    redness = 112 * red - 94 * green - 18 * blue + 128
+    count, height, width = luma.shape
+    planes = ((luma >> 8) + 16, (blueness >> 8) + 128, (redness >> 8) + 128)
+    packed = np.concatenate([plane.reshape(count, -1) for plane in planes], axis=1)
+    return packed.reshape(count, height * 3 // 2, width).astype(np.uint8)
 
 
 def contact_sheet(config: SyntheticConfig, *, columns: int = 8, take: int = 1, interval: float = 0.16) -> Image.Image:
@@ -300,14 +295,15 @@ def contact_sheet(config: SyntheticConfig, *, columns: int = 8, take: int = 1, i
         interval: Seconds between frames of a row.
     """
     height, width = frame_size(config)
-    label, gap = round(0.9 * height), 2
+    label, gap = round(1.1 * height), 2
+    font = ImageFont.load_default(max(8, round(0.16 * height)))
     sheet = Image.new("RGB", (label + columns * (width + gap), len(ACTIONS) * (height + gap)), "white")
     write = ImageDraw.Draw(sheet)
     last = frame_count(config) - 1
     for row, action in enumerate(ACTIONS):
         video = render_video(action, subject=row % config.subjects + 1, take=take, config=config)
         top = row * (height + gap)
-        write.text((6, top + height // 2), action, fill="black", anchor="lm")
+        write.text((6, top + height // 2), action, fill="black", anchor="lm", font=font)
         for column in range(columns):
             frame = video[min(last, round(column * interval * config.fps))]
             sheet.paste(Image.fromarray(frame), (label + column * (width + gap), top))
