@@ -310,7 +310,7 @@ def contact_sheet(config: SyntheticConfig, *, columns: int = 8, take: int = 1, i
     return sheet
 
 
-def write_contact_sheet(path: str | Path, config: SyntheticConfig, *, columns: int = 8) -> Path:
+def write_contact_sheet(path: str | Path, config: SyntheticConfig, *, columns: int = 8, take: int = 1) -> Path:
     """Write `contact_sheet` as a PNG file.
 
     Raises:
@@ -320,7 +320,7 @@ def write_contact_sheet(path: str | Path, config: SyntheticConfig, *, columns: i
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(config, columns=columns).save(part, format="PNG", optimize=True)
+        contact_sheet(config, columns=columns, take=take).save(part, format="PNG", optimize=True)
         part.replace(path)
     except OSError as error:
         raise KrespError(f"cannot write the contact sheet {path}: {error}") from error
