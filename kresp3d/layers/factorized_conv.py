@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kresp3d.layers.subsample import subsample
+
 
 @keras.saving.register_keras_serializable(package="kresp3d")
 class FactorizedConv(keras.layers.Layer):
@@ -75,7 +77,7 @@ class FactorizedConv(keras.layers.Layer):
         return ops.reshape(x, (-1, frames, *x.shape[1:]))
 
     def _over_time(self, x: Any) -> Any:
-        x = x[:, :, :: self.spatial_stride, :: self.spatial_stride]
+        x = subsample(x, self.spatial_stride)
         _, frames, height, width, channels = x.shape
         x = ops.reshape(x, (-1, frames, height * width, channels))
         x = ops.conv(x, self.kernel, padding="same", data_format="channels_last")

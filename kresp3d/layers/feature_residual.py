@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kresp3d.layers.subsample import subsample
+
 
 @keras.saving.register_keras_serializable(package="kresp3d")
 class FeatureResidual(keras.layers.Layer):
@@ -29,9 +31,11 @@ class FeatureResidual(keras.layers.Layer):
         self.spatial_stride = spatial_stride
 
     def call(self, inputs: Any) -> Any:
-        f = inputs[:, :, :: self.spatial_stride, :: self.spatial_stride]
-        difference = ops.abs(f[:, 1:] - f[:, :-1])
-        return ops.pad(difference, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
+        f = subsample(inputs, self.spatial_stride)
+        # Split, not sliced: the gradient of a split is a concatenation, that of a slice is slow on TensorFlow.
+        _, following = ops.split(f, [1], axis=1)
+        preceding, _ = ops.split(f, [f.shape[1] - 1], axis=1)
+        return ops.pad(ops.abs(following - preceding), [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, frames, *picture, channels = input_shape
