@@ -54,6 +54,8 @@ class DataConfig(Section):
     records: str | None = None
     """Folder of the TFRecord shards. By default one below `cache`, named after the videos and the settings."""
     format: Literal["auto", "folder", "csv", "ucf101", "hmdb51"] = "auto"
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Use these classes alone; null for all."""
     splits: str | None = None
     """Folder with the official split lists of UCF101 or HMDB51. By default looked for in and beside `videos`."""
     split: Annotated[int, Field(ge=1, le=3)] = 1

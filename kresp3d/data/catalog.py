@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import logging
 import re
@@ -71,7 +72,8 @@ def load_catalog(config: DataConfig) -> Catalog:
     source = Path(config.videos).expanduser()
     if not source.exists():
         raise UsageError(f"data.videos: expected a folder of videos or a CSV file, but {source} does not exist")
-    entries = _name_groups(_read(source, config), config.group_regex)
+    entries = _of_classes(_read(source, config), config.classes, source)
+    entries = _name_groups(entries, config.group_regex)
     entries = complete_splits(entries, validation=config.validation, test=config.test, seed=config.split_seed)
     check_leaks(entries, allow=config.allow_group_leak, where=str(source))
     check_classes(entries, str(source))
@@ -81,6 +83,18 @@ def load_catalog(config: DataConfig) -> Catalog:
         videos=tuple(sorted(videos, key=lambda video: video.name)),
         classes=tuple(sorted({e.label for e in entries})),
     )
+
+
+def _of_classes(entries: list[Entry], classes: Sequence[str] | None, source: Path) -> list[Entry]:
+    if classes is None:
+        return entries
+    known = {e.label for e in entries}
+    for name in classes:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise UsageError(f"data.classes: there is no class '{name}' in {source}{hint}")
+    return [e for e in entries if e.label in classes]
 
 
 def _read(source: Path, config: DataConfig) -> list[Entry]:

@@ -224,3 +224,15 @@ def test_the_fingerprint_is_of_the_files_and_not_of_the_splits(tmp_path: Path) -
     video.rename(video.with_name("a_p99_0.mp4"))
     renamed = load(tmp_path).fingerprint()
     assert len({first, touched, longer, renamed}) == 4
+
+
+def test_classes_keeps_the_named_ones_alone(tmp_path: Path) -> None:
+    catalog = load(people_tree(tmp_path), group_regex=r"_(p\d+)_", classes=["c", "a"])
+    assert catalog.classes == ("a", "c")
+    assert {video.label for video in catalog.videos} == {"a", "c"}
+
+
+def test_an_unknown_class_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    ucf_tree(tmp_path / "UCF-101")
+    with pytest.raises(UsageError, match=r"there is no class 'Wakl' in .*; did you mean 'Walk'\?"):
+        load(tmp_path / "UCF-101", classes=["Run", "Wakl"])
