@@ -36,7 +36,8 @@ from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
 
 _COLUMNS = ("name", "label", "group", "split")
-_OWN = ("config.yaml", "environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv")
+_LOCK, _PART = ".lock", ".part-"
+_OWN = ("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "config.yaml")
 _REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
 _RESULTS = ("model.keras", *_REPORT, *(f"evaluation-{split}" for split in ("train", "validation", "test")))
 
@@ -44,7 +45,7 @@ _RESULTS = ("model.keras", *_REPORT, *(f"evaluation-{split}" for split in ("trai
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; what was written there appears as `path` when the block ends well."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
@@ -66,27 +67,39 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Config, *, overwrite: bool = False) -> RunFolder:
-        """Start a run in a new or empty folder.
+        """Start a run in a folder that is new or empty, or holds a run that never finished an epoch.
 
         Raises:
-            KrespError: If the folder holds something already, and `overwrite` is not given or it is not a run.
+            KrespError: If the folder holds something else, and `overwrite` is not given or it is not a run.
         """
         run = cls(path)
-        if path.exists() and not path.is_dir():
-            raise KrespError(f"{path} is a file; a run needs a folder")
-        foreign = [p.name for p in path.iterdir() if p.name not in (*_OWN, *_RESULTS, ".lock")] if path.exists() else []
-        if foreign:
-            raise KrespError(f"{path} holds something that is no run ({sorted(foreign)[0]}); give another --out")
-        if run.config_file.exists():
-            if not overwrite:
-                raise KrespError(
-                    f"{path} holds a run already; go on with it by --resume, begin anew by --overwrite, "
-                    "or give another folder by --out"
-                )
-            run._clear()
+        run.check_free(overwrite=overwrite)
+        run._clear()
         path.mkdir(parents=True, exist_ok=True)
         write_text(run.config_file, config.to_yaml())
         return run
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Make sure that a run may begin here; changes nothing.
+
+        Raises:
+            KrespError: If it may not; see `create`.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise KrespError(f"{self.path} is a file; a run needs a folder")
+        # Without a configuration even a file of a run's name is somebody else's.
+        own = (_LOCK, *_OWN, *_RESULTS) if self.config_file.exists() else (_LOCK,)
+        names = sorted(p.name for p in self.path.iterdir())
+        foreign = [name for name in names if name not in own and not name.startswith(_PART)]
+        if foreign:
+            raise KrespError(f"{self.path} holds something that is no part of a run ({foreign[0]}); give another --out")
+        if not overwrite and (self.checkpoints.exists() or self.model_file.exists()):
+            raise KrespError(
+                f"{self.path} holds a run already; go on with it by --resume, begin anew by --overwrite, "
+                "or give another folder by --out"
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -117,8 +130,8 @@ class RunFolder:
             )
 
     def _clear(self) -> None:
-        for name in (*_RESULTS, *_OWN):
-            target = self.path / name
+        # The configuration goes last: with it the rest is known for a run's, should this be interrupted.
+        for target in (*self.path.glob(f"{_PART}*"), *(self.path / name for name in (*_RESULTS, *_OWN))):
             if target.is_dir():
                 shutil.rmtree(target)
             else:
@@ -182,6 +195,20 @@ class RunFolder:
         write_text(self.path / "classes.txt", "".join(f"{name}\n" for name in records.classes))
         write_text(self.path / "environment.json", json.dumps(_environment(records), indent=2) + "\n")
 
+    @property
+    def has_data(self) -> bool:
+        """Whether `write_data` was done."""
+        return (self.path / "environment.json").is_file()
+
+    @property
+    def splits(self) -> set[str]:
+        """The splits that this run has videos of."""
+        return {row["split"] for row in self._catalog()}
+
+    def _catalog(self) -> list[dict[str, str]]:
+        with (self.path / "catalog.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
     def records(self, split: str) -> list[Record]:
         """The stored videos of a split, as this run split them, whatever the records' own table says now.
 
@@ -189,8 +216,7 @@ class RunFolder:
             KrespError: If the records are gone or lack a video of the split, or the split is empty.
         """
         stored = {video.name: video for video in read_index(self.records_folder).videos}
-        with (self.path / "catalog.csv").open(encoding="utf-8", newline="") as file:
-            names = [row["name"] for row in csv.DictReader(file) if row["split"] == split]
+        names = [row["name"] for row in self._catalog() if row["split"] == split]
         missing = [name for name in names if name not in stored]
         if missing:
             raise KrespError(
@@ -208,13 +234,17 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training into this folder.
+        """Keep other processes from training into this folder, which is made where it is missing.
 
         Raises:
             KrespError: If one does already.
         """
-        with (self.path / ".lock").open("w") as file:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / _LOCK).open("w") as file:
             _lock(file, self.path)
+            # Only training writes networks, so these are from one that was killed.
+            for left in self.path.glob(f"{_PART}*-{self.model_file.name}"):
+                left.unlink()
             yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,7 +58,8 @@ def progress_bar(text: str, unit: str = "videos") -> Iterator[Callable[[int, int
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    # What a pipe is to get must not be drawn above the bar.
+    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
         tasks: list[TaskID] = []
 
         def show(done: int, total: int) -> None:

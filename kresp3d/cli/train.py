@@ -38,22 +38,25 @@ def command(
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
-    if config_file is None and not (resume and out):
-        raise UsageError("expected --config FILE, such as configs/base.yaml, or --resume with --out RUN")
-    config = load_config(config_file, overrides) if config_file or overrides else None
-    path = out or Path("runs") / (config.name if config else "")
-    if resume and (path / "config.yaml").is_file():
-        run = RunFolder.open(path)
-        if config is not None:
-            run.check_config(config)
-    else:
-        if config is None:
-            raise UsageError(f"{path} holds no run to resume; expected --config FILE to begin one")
-        run = RunFolder.create(path, config, overwrite=overwrite)
-        resume = False
+    if config_file is None:
+        if not (resume and out):
+            raise UsageError("expected --config FILE, such as configs/base.yaml, or --resume with --out RUN")
+        config_file = RunFolder(out).config_file
+        if not config_file.is_file():
+            raise UsageError(f"{out} holds no run to resume; expected --config FILE to begin one")
+    config = load_config(config_file, overrides)
+    run = RunFolder(out or Path("runs") / config.name)
+    resume = resume and run.config_file.is_file()
+    if not resume:
+        run.check_free(overwrite=overwrite)
 
     console = Console(highlight=False, soft_wrap=True)
     with run.locked():
+        if resume:
+            run.check_config(config)
+        else:
+            run = RunFolder.create(run.path, config, overwrite=overwrite)
+
         from kresp3d.cli.evaluate import measure
         from kresp3d.cli.progress import progress_bar
         from kresp3d.data.prepare import prepare
@@ -69,7 +72,7 @@ def command(
 
         train(run, records, resume=resume, console=console)
         split = run.config.evaluation.split
-        if not any(video.split == split for video in records.videos):
+        if split not in run.splits:
             console.print(f"No {split} videos: nothing is measured.")
             return
         measure(run, split, run.config.evaluation.clips, console, " ".join(["kresp3d", *sys.argv[1:]]))

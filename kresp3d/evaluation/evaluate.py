@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from kresp3d.config import Config
 from kresp3d.data.pipeline import evaluation_dataset
@@ -37,11 +38,12 @@ def evaluate(
     """
     records = run.records(split)
     dataset = evaluation_dataset(records, run.records_folder, run.classes, run.config, clips=clips)
-    total, scores = len(records) * clips, []
+    total, done, scores = len(records) * clips, 0, []
     for batch, _ in dataset.as_numpy_iterator():
         scores.append(engine.probabilities(batch["frames"]))
+        done += len(scores[-1])
         if progress is not None:
-            progress(sum(map(len, scores)), total)
+            progress(done, total)
     index = {name: number for number, name in enumerate(run.classes)}
     return evaluate_scores(
         np.concatenate(scores),
@@ -54,7 +56,7 @@ def evaluate(
 
 
 def report(run: RunFolder, evaluation: Evaluation, *, command: str) -> Path:
-    """Write the report of an evaluation into its run's folder.
+    """Write the report of an evaluation into its run's folder, and its confusion matrix into TensorBoard's logs.
 
     The figures of another split than the configured one go to a folder of their own below it, so that they never
     stand where the test figures are looked for.
@@ -62,7 +64,17 @@ def report(run: RunFolder, evaluation: Evaluation, *, command: str) -> Path:
     history = run.history_file if run.history_file.is_file() else None
     is_main = evaluation.split == run.config.evaluation.split
     folder = run.path if is_main else run.path / f"evaluation-{evaluation.split}"
-    return write_report(folder, evaluation, command=command, run_info=_summary(run.config, run), history=history)
+    path = write_report(folder, evaluation, command=command, run_info=_summary(run.config, run), history=history)
+    picture = tf.io.decode_png((folder / "figures" / "confusion.png").read_bytes(), channels=3)
+    writer = tf.summary.create_file_writer(str(run.logs), filename_suffix=f".{evaluation.split}")
+    with writer.as_default():
+        tf.summary.image(f"confusion/{evaluation.split}", picture[None], step=_epochs(history))
+    writer.close()
+    return path
+
+
+def _epochs(history: Path | None) -> int:
+    return 0 if history is None else len(history.read_text(encoding="utf-8").splitlines()) - 1
 
 
 def _summary(config: Config, run: RunFolder) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from typing import Any, Protocol
 
 import keras
@@ -36,10 +38,16 @@ class KerasEngine:
         if not run.model_file.is_file():
             raise KrespError(f"{run.path} has no trained network yet (model.keras); finish an epoch of training first")
         try:
+            with zipfile.ZipFile(run.model_file) as file:
+                damaged = file.testzip()
+            if damaged:
+                raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
             network = keras.models.load_model(run.model_file, compile=False)
-        except (ValueError, OSError, KeyError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise KrespError(f"{run.model_file} cannot be loaded: {reason}") from error
+        except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise KrespError(
+                f"{run.model_file} cannot be loaded ({reason}); expected a network saved by `kresp3d train`"
+            ) from error
         self.network = network
         shape = network.input["frames"].shape if isinstance(network.input, dict) else network.input.shape
         signature = [tf.TensorSpec(shape, tf.uint8)]

@@ -30,22 +30,40 @@ class NanStop(keras.callbacks.Callback):
 
 
 class LearningRate(keras.callbacks.Callback):
-    """Adds the learning rate of the last step to the epoch's figures."""
+    """Adds the learning rate of the last step to the epoch's figures.
+
+    Args:
+        schedule: Learning rate of each step.
+    """
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule) -> None:
+        super().__init__()
+        self.schedule = schedule
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            # The optimiser's own value is that of the step to come.
+            logs["learning_rate"] = float(self.schedule(self.model.optimizer.iterations - 1))
+
+
+class AveragedValidation(keras.callbacks.Callback):
+    """Validates with the moving average of the weights."""
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        _swap_averages(self.model)
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        _swap_averages(self.model)
 
 
 class EpochEnd(keras.callbacks.Callback):
-    """Keeps the best network, the history and the state to resume from; stops when nothing gets better.
+    """Keeps the state to resume from, the best network and the history; stops when nothing gets better.
 
     Args:
         run: The run's folder.
         network: The network without optimiser, which shares its weights with the model in training.
         checkpoints: Where the state goes.
         progress: How far training is.
-        early_stop: Epochs without a better score after which training ends; `None` for never.
     """
 
     def __init__(
@@ -54,20 +72,23 @@ class EpochEnd(keras.callbacks.Callback):
         network: keras.Model,
         checkpoints: Checkpoints,
         progress: Progress,
-        early_stop: int | None,
     ) -> None:
         super().__init__()
         self.run = run
         self.network = network
         self.checkpoints = checkpoints
         self.progress = progress
-        self.early_stop = early_stop
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._began = time.monotonic() - self.progress.seconds
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
+        if not all(np.isfinite(values).all() for values in self.model.get_weights()):
+            raise KrespError(
+                f"weights became infinite or NaN in the last step of epoch {epoch + 1}; the epoch before is kept. "
+                "Lower training.learning_rate, or lower training.clip_norm"
+            )
         progress = self.progress
         progress.epoch = epoch + 1
         progress.seconds = time.monotonic() - self._began
@@ -76,28 +97,63 @@ class EpochEnd(keras.callbacks.Callback):
         score = (float(logs["val_top1"]), -float(logs["val_loss"])) if has_validation else (0.0, 0.0)
         if not has_validation or score > tuple(progress.best_score):
             progress.best_epoch, progress.best_score = epoch + 1, score
-            # Before the checkpoint: one that says "best in epoch 7" must not be found beside the network of epoch 5.
-            with averaged_weights(self.model), written_aside(self.run.model_file) as temporary:
-                self.network.save(temporary)
-        self.checkpoints.save(progress)
-        write_history(self.run, progress)
-        if self.early_stop is not None and progress.epoch - progress.best_epoch >= self.early_stop:
+        with disk_errors(self.run):
+            # First the checkpoint: with it the rest can be written again.
+            self.checkpoints.save(progress)
+            write_outcome(self.run, self.network, self.model, progress)
+        if progress.is_finished(self.run.config.training):
             self.model.stop_training = True
+
+
+def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, progress: Progress) -> None:
+    """Write what follows from a checkpoint: `history.csv` and, where its epoch is the best, `model.keras`.
+
+    Args:
+        run: The run's folder.
+        network: The network without optimiser, which shares its weights with `model`.
+        model: The model in training, in the state of the checkpoint.
+        progress: The checkpoint's.
+    """
+    if progress.epoch == progress.best_epoch:
+        with averaged_weights(model), written_aside(run.model_file) as temporary:
+            network.save(temporary)
+    write_history(run, progress)
+
+
+@contextmanager
+def disk_errors(run: RunFolder) -> Iterator[None]:
+    """Turn a failure to write into a sentence that names the run's folder."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise KrespError(
+            f"cannot write into {run.path}: {' '.join(reason.split())[:300]}; what was finished before is kept. "
+            "Make room or put the permissions right, and go on with --resume"
+        ) from error
 
 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Within the block a model has the moving average of its weights, if its optimiser keeps one."""
-    if not model.optimizer.use_ema:
-        yield
-        return
-    swap = keras.callbacks.SwapEMAWeights()
-    swap.set_model(model)
-    swap.on_test_begin()
+    _swap_averages(model)
     try:
         yield
     finally:
-        swap.on_test_end()
+        _swap_averages(model)
+
+
+def _swap_averages(model: keras.Model) -> None:
+    # Keras' SwapEMAWeights adds and subtracts, which rounds: training would not go on from the very same weights.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        return
+    for variable, average in zip(
+        optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
+    ):
+        held = variable.numpy()
+        variable.assign(average.numpy())
+        average.assign(held)
 
 
 def write_history(run: RunFolder, progress: Progress) -> None:
@@ -133,11 +189,11 @@ class TensorBoardLog(keras.callbacks.Callback):
                 tf.summary.image(f"clips/{index}", rgb_over_residual(clip, self.step)[None], step=0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        with self._writer.as_default():
+        with disk_errors(self.run), self._writer.as_default():
             for key, value in (logs or {}).items():
                 side, name = ("validation", key.removeprefix("val_")) if key.startswith("val_") else ("train", key)
                 tf.summary.scalar("learning_rate" if key == "learning_rate" else f"{name}/{side}", value, epoch + 1)
-        self._writer.flush()
+            self._writer.flush()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._writer.close()

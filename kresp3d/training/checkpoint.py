@@ -9,6 +9,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kresp3d.config import TrainingConfig
+
 
 @dataclass
 class Progress:
@@ -21,6 +23,11 @@ class Progress:
     """Validation top-1, then minus the validation loss, which decides between equals."""
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def is_finished(self, config: TrainingConfig) -> bool:
+        """Whether all epochs are done, or the score has not risen for `early_stop` of them."""
+        patience = config.early_stop or config.epochs
+        return self.epoch >= config.epochs or self.epoch - self.best_epoch >= patience
 
     @classmethod
     def from_json(cls, text: str) -> Progress:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,13 +15,20 @@ from rich.console import Console
 from kresp3d.config import Config, TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
-from kresp3d.errors import KrespError
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
-from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, TensorBoardLog, write_history
+from kresp3d.training.callbacks import (
+    AveragedValidation,
+    EpochEnd,
+    LearningRate,
+    NanStop,
+    TensorBoardLog,
+    disk_errors,
+    write_outcome,
+)
 from kresp3d.training.checkpoint import Checkpoints, Progress
 from kresp3d.training.loss import SmoothedCrossEntropy
-from kresp3d.training.optimizer import make_optimizer
+from kresp3d.training.optimizer import make_optimizer, make_schedule
 from kresp3d.training.progress import TrainingDisplay, clock
 from kresp3d.training.strategy import make_strategy
 
@@ -52,7 +58,7 @@ def train(run: RunFolder, records: Records, *, resume: bool = False, console: Co
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
 
-    if not resume:
+    if not (resume and run.has_data):
         run.write_data(records)
     train_videos = run.records("train")
     steps = steps_per_epoch(len(train_videos), config)
@@ -62,10 +68,13 @@ def train(run: RunFolder, records: Records, *, resume: bool = False, console: Co
         model = _compile(network, config.training, len(run.classes), steps, replicas)
         checkpoints = Checkpoints(run.checkpoints, model)
         progress = (checkpoints.restore() if resume else None) or Progress()
-    write_history(run, progress)
+        # What a kill between a checkpoint and the rest left undone.
+        if progress.epoch:
+            with disk_errors(run):
+                write_outcome(run, network, model, progress)
 
-    validation = _validation(run, config, records.folder)
-    dataset = training_dataset(train_videos, records.folder, run.classes, config, first_epoch=progress.epoch)
+    validation = _validation(run, config)
+    dataset = training_dataset(train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch)
     console.print(
         f"{network.name}: {network.count_params():,} parameters, {len(run.classes)} classes, "
         f"{len(train_videos)} training videos, {steps} steps of {config.training.batch_size} clips an epoch"
@@ -73,15 +82,15 @@ def train(run: RunFolder, records: Records, *, resume: bool = False, console: Co
         + (f"; resuming after epoch {progress.epoch}" if progress.epoch else ""),
         highlight=False,
     )
-    if progress.epoch >= config.training.epochs:
+    if progress.is_finished(config.training):
         return progress
     measure_rate(dataset, seconds=1.0)
     display = TrainingDisplay(config.training.epochs, steps * config.training.batch_size, console)
-    callbacks: list[keras.callbacks.Callback] = [NanStop(), LearningRate()]
-    if config.training.ema is not None:
-        callbacks.append(keras.callbacks.SwapEMAWeights())
-    callbacks += [
-        EpochEnd(run, network, checkpoints, progress, config.training.early_stop),
+    callbacks: list[keras.callbacks.Callback] = [
+        NanStop(),
+        LearningRate(make_schedule(config.training, steps)),
+        AveragedValidation(),
+        EpochEnd(run, network, checkpoints, progress),
         TensorBoardLog(run, _first_clips(dataset, config.training.tensorboard_clips), config.model.step),
         display,
     ]
@@ -125,14 +134,12 @@ def _compile(network: keras.Model, config: TrainingConfig, classes: int, steps: 
     return model
 
 
-def _validation(run: RunFolder, config: Config, folder: Path) -> tf.data.Dataset | None:
-    try:
-        videos = run.records("validation")
-    except KrespError:
+def _validation(run: RunFolder, config: Config) -> tf.data.Dataset | None:
+    if "validation" not in run.splits:
         logger.warning("no validation videos: the last epoch is kept, not the best")
         return None
     clips = config.training.validation_clips
-    return evaluation_dataset(videos, folder, run.classes, config, clips=clips)
+    return evaluation_dataset(run.records("validation"), run.records_folder, run.classes, config, clips=clips)
 
 
 def _first_clips(dataset: tf.data.Dataset, count: int) -> np.ndarray[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kresp3d.config import TrainingConfig
-from kresp3d.errors import KrespError
+from kresp3d.errors import KrespError, UsageError
 
 
 def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy | None:
@@ -18,17 +18,18 @@ def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy | None:
         A `MirroredStrategy`, or `None` for a single device.
 
     Raises:
-        KrespError: If the batch cannot be divided among the replicas, or logical devices come too late.
+        UsageError: If the batch cannot be divided among the replicas, or the settings contradict each other.
+        KrespError: If logical devices come too late.
     """
     gpus = tf.config.list_physical_devices("GPU")
     wanted = config.replicas
     if config.strategy == "none" or (wanted is None and len(gpus) < 2 and config.strategy == "auto"):
         if wanted not in (None, 1):
-            raise KrespError(f"training.replicas is {wanted}, but training.strategy is 'none'; set it to 'mirrored'")
+            raise UsageError(f"training.replicas is {wanted}, but training.strategy is 'none'; set it to 'mirrored'")
         return None
     replicas = wanted or max(len(gpus), 1)
     if config.batch_size % replicas:
-        raise KrespError(
+        raise UsageError(
             f"training.batch_size {config.batch_size} cannot be divided among {replicas} replicas; "
             f"use a multiple of {replicas}"
         )
