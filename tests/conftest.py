@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+import yaml
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -138,3 +140,50 @@ def make_tree() -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Configuration values of a training that takes seconds: 24 videos of three classes, told apart by colour.
+
+    The split has 15 training, 3 validation and 6 test videos. To be copied before it is changed.
+    """
+    folder = tmp_path_factory.mktemp("tiny")
+    random = np.random.default_rng(0)
+    for channel, label in enumerate(("bend", "jump", "walk")):
+        for group in range(8):
+            frames = random.integers(0, 60, (16, 40, 48, 3), dtype=np.uint8)
+            frames[:, :, 16 * channel : 16 * channel + 16, channel] += 150
+            encode_video(folder / "videos" / label / f"g{group:02}_{label}.mp4", frames, fps=15)
+    return {
+        "name": "tiny",
+        "data": {
+            "videos": str(folder / "videos"),
+            "cache": str(folder / "data"),
+            "group_regex": "(g[0-9]+)_",
+            "short_side": 32,
+            "validation": 0.2,
+            "test": 0.25,
+            "workers": 1,
+        },
+        "model": {"frames": 4, "size": 16, "width": 4, "blocks": [1], "fc1": 8, "dropout": 0.2},
+        "training": {"epochs": 2, "batch_size": 4, "warmup_epochs": 0.5},
+        "evaluation": {"clips": 2, "batch_size": 4},
+    }
+
+
+@pytest.fixture(scope="session")
+def trained_run(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that `kresp3d train` made of `tiny_config`; to be copied before it is changed."""
+    from kresp3d.cli.main import main
+
+    folder = tmp_path_factory.mktemp("trained")
+    values = {
+        **tiny_config,
+        "clip": {"per_video": 8, "augment": {"scales": [1.0]}},
+        "model": {**tiny_config["model"], "fc1": 16},
+        "training": {**tiny_config["training"], "epochs": 6, "learning_rate": 0.1},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(values))
+    assert main(["train", "--config", str(folder / "tiny.yaml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"

@@ -1,0 +1,51 @@
+"""Trains one network twice, deterministically: at one go, and interrupted and resumed. Run by `test_resume.py`.
+
+Determinism is switched on for a whole process, so this has one of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from kresp3d.config import load_config
+from kresp3d.data.prepare import prepare
+from kresp3d.run_folder import RunFolder
+from kresp3d.training import callbacks
+from kresp3d.training.fit import train
+
+def interrupt_after(steps: int) -> None:
+    """Press Ctrl-C after so many steps of the next training."""
+    left, original = steps, callbacks.NanStop.on_train_batch_end
+
+    def counted(self, batch, logs=None):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            callbacks.NanStop.on_train_batch_end = original
+            signal.raise_signal(signal.SIGINT)
+        original(self, batch, logs)
+
+    callbacks.NanStop.on_train_batch_end = counted
+
+
+def main() -> None:
+    config = load_config(sys.argv[1])
+    folder = Path(sys.argv[2])
+    records = prepare(config.data)
+
+    train(RunFolder.create(folder / "whole", config), records)
+    run = RunFolder.create(folder / "parts", config)
+    # An epoch has 60 steps: the first, then the third is interrupted.
+    for resume, steps in ((False, 30), (True, 60 + 60 + 30)):
+        interrupt_after(steps)
+        try:
+            train(run, records, resume=resume)
+        except KeyboardInterrupt:
+            print("interrupted", (run.path / "history.csv").exists() and len(run.history_file.read_text().splitlines()))
+    train(run, records, resume=True)
+
+
+if __name__ == "__main__":
+    main()

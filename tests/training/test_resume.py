@@ -1,0 +1,94 @@
+"""An interrupted training goes on to the very same weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+import kresp3d.layers  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def config_file(tiny_config, tmp_path_factory):
+    values = {
+        **tiny_config,
+        "training": {
+            **tiny_config["training"],
+            **{"epochs": 4, "deterministic": True, "ema": 0.8, "momentum": 0.9, "weight_decay": 1e-3},
+        },
+        "clip": {"per_video": 16},
+    }
+    path = tmp_path_factory.mktemp("resume") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(config_file):
+    """The folder of the runs `whole` and `parts`, and what was printed."""
+    script = Path(__file__).with_name("resumed.py")
+    done = subprocess.run(
+        [sys.executable, script, config_file, config_file.parent], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return config_file.parent, done.stdout
+
+
+def variables(run):
+    """All tensors of a run's checkpoint but the progress, which holds times."""
+    reader = tf.train.load_checkpoint(str(run / "checkpoints"))
+    names = sorted(name for name in reader.get_variable_to_shape_map() if not name.startswith("progress"))
+    return {name: reader.get_tensor(name) for name in names if not name.startswith("_CHECKPOINTABLE")}
+
+
+def assert_same(one, other):
+    mine, yours = variables(one), variables(other)
+    assert list(mine) == list(yours)
+    # Weights, momenta, moving averages of weights and of batch norms, the step and the state of dropout.
+    assert len(mine) > 60
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], yours[name], err_msg=name)
+    networks = [keras.models.load_model(run / "model.keras").get_weights() for run in (one, other)]
+    for mine, yours in zip(*networks, strict=True):
+        np.testing.assert_array_equal(mine, yours)
+    assert (one / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
+    assert len((one / "history.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_ctrl_c_loses_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs):
+    folder, printed = runs
+    # The first interruption left no epoch, the second left two.
+    assert [line for line in printed.splitlines() if line.startswith("interrupted")] == [
+        "interrupted False",
+        "interrupted 3",
+    ]
+    assert "Interrupted after epoch 0" in printed and "Interrupted after epoch 2" in printed
+    assert "resuming after epoch 2" in printed
+    assert_same(folder / "whole", folder / "parts")
+
+
+def test_kill_9_loses_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs, config_file, tmp_path):
+    folder, _ = runs
+    run = tmp_path / "killed"
+    command = [sys.executable, "-m", "kresp3d.cli.main", "train", "--config", config_file, "--out", run]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (run / "history.csv").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -9
+    rows = (run / "history.csv").read_text().splitlines()
+    assert 1 + 1 <= len(rows) < 1 + 4
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert f"resuming after epoch {len(rows) - 1}" in again.stdout
+    assert_same(folder / "whole", run)
+    assert (run / "metrics.json").is_file()
