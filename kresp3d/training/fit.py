@@ -102,6 +102,7 @@ def train(run: RunFolder, records: Records, *, resume: bool = False, console: Co
             steps_per_epoch=steps,
             validation_data=validation,
             callbacks=callbacks,
+            shuffle=False,
             verbose=0,
         )
     except KeyboardInterrupt:

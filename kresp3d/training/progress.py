@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_HEADER = "  epoch     loss  top-1  val loss  val top-1     rate  clips/s    time    left"
+_HEADER = "  epoch     loss  top-1  val loss  val top-1    rate  clips/s     time     left"
 
 
 class TrainingDisplay(keras.callbacks.Callback):
@@ -80,13 +80,15 @@ def epoch_row(epoch: int, epochs: int, logs: dict[str, Any], speed: float, secon
         return f"{logs[key]:{width}.{digits}f}" if key in logs else "-".rjust(width)
 
     return (
-        f"{epoch:>4}/{epochs:<4} {number('loss', 6)}  {number('top1', 5)}    {number('val_loss', 6)}      "
-        f"{number('val_top1', 5)}  {number('learning_rate', 7, 4)}  {speed:7.1f}  {clock(seconds):>6}  {clock(left):>6}"
+        f"{epoch:>4}/{epochs:<4}{number('loss', 7)}{number('top1', 7)}{number('val_loss', 10)}{number('val_top1', 11)}"
+        f"{number('learning_rate', 8, 4)}{speed:9.1f}{clock(seconds):>9}{clock(left):>9}"
     )
 
 
 def clock(seconds: float) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
+    """`m:ss`, `h:mm:ss` from an hour on, hours alone from 100 on."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 100:
+        return f"{hours} h"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -22,9 +22,10 @@ def config_file(tiny_config, tmp_path_factory):
         **tiny_config,
         "training": {
             **tiny_config["training"],
-            **{"epochs": 4, "deterministic": True, "ema": 0.8, "momentum": 0.9, "weight_decay": 1e-3},
+            **{"epochs": 3, "deterministic": True, "ema": 0.8, "momentum": 0.9, "weight_decay": 1e-3},
         },
-        "clip": {"per_video": 16},
+        "clip": {"per_video": 8},
+        "model": {**tiny_config["model"], "modality": "rgb", "attention": False},
     }
     path = tmp_path_factory.mktemp("resume") / "tiny.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -53,25 +54,20 @@ def assert_same(one, other):
     mine, yours = variables(one), variables(other)
     assert list(mine) == list(yours)
     # Weights, momenta, moving averages of weights and of batch norms, the step and the state of dropout.
-    assert len(mine) > 60
+    assert len(mine) > 40
     for name in mine:
         np.testing.assert_array_equal(mine[name], yours[name], err_msg=name)
     networks = [keras.models.load_model(run / "model.keras").get_weights() for run in (one, other)]
     for mine, yours in zip(*networks, strict=True):
         np.testing.assert_array_equal(mine, yours)
     assert (one / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
-    assert len((one / "history.csv").read_text().splitlines()) == 1 + 4
+    assert len((one / "history.csv").read_text().splitlines()) == 1 + 3
 
 
 def test_ctrl_c_loses_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs):
     folder, printed = runs
-    # The first interruption left no epoch, the second left two.
-    assert [line for line in printed.splitlines() if line.startswith("interrupted")] == [
-        "interrupted False",
-        "interrupted 3",
-    ]
-    assert "Interrupted after epoch 0" in printed and "Interrupted after epoch 2" in printed
-    assert "resuming after epoch 2" in printed
+    assert "rows when interrupted: 1" in printed and "Interrupted after epoch 1" in printed
+    assert "resuming after epoch 1" in printed
     assert_same(folder / "whole", folder / "parts")
 
 
@@ -86,7 +82,7 @@ def test_kill_9_loses_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs,
     process.kill()
     assert process.wait() == -9
     rows = (run / "history.csv").read_text().splitlines()
-    assert 1 + 1 <= len(rows) < 1 + 4
+    assert 1 + 1 <= len(rows) < 1 + 3
     again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert f"resuming after epoch {len(rows) - 1}" in again.stdout

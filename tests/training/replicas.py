@@ -1,0 +1,54 @@
+"""Trains with one replica and with two logical CPU devices, and writes what came out. Run by `test_replicas.py`.
+
+Logical devices are made before TensorFlow computes anything, so this has a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kresp3d.config import load_config
+from kresp3d.data.prepare import prepare
+from kresp3d.run_folder import RunFolder
+from kresp3d.training import fit
+
+
+def main() -> None:
+    config_file, folder = sys.argv[1], Path(sys.argv[2])
+    # Two devices from the start: the same computation on one of them is the reference.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    models = []
+    compile_model = fit._compile
+
+    def compile_and_keep(*arguments):
+        models.append(compile_model(*arguments))
+        return models[-1]
+
+    fit._compile = compile_and_keep
+    found = {}
+    for clip_norm in ("null", "0.3"):
+        for replicas in (1, 2):
+            name = f"{clip_norm}-{replicas}"
+            config = load_config(
+                config_file, [f"training.clip_norm={clip_norm}", f"training.replicas={'null' if replicas == 1 else 2}"]
+            )
+            run = RunFolder.create(folder / name, config)
+            progress = fit.train(run, prepare(config.data))
+            weights = [value.value for value in models[-1].variables]
+            copies = [[part.numpy() for part in getattr(w, "values", (w,))] for w in weights]
+            found[name] = {
+                "history": progress.history,
+                "copies": sorted({len(parts) for parts in copies}),
+                "in sync": all(np.array_equal(parts[0], part) for parts in copies for part in parts[1:]),
+            }
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Training into a run folder, on tiny encoded videos."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from rich.console import Console
+
+from kresp3d.config import parse_config
+from kresp3d.data.prepare import prepare
+from kresp3d.errors import KrespError
+from kresp3d.inference.engine import KerasEngine
+from kresp3d.run_folder import RunFolder
+from kresp3d.training import callbacks, fit
+from kresp3d.training.checkpoint import Checkpoints, Progress
+
+
+@pytest.fixture
+def start(tiny_config, tmp_path, monkeypatch):
+    """`start(epochs=…, …)` makes a run with these training settings; `start.models` are what is trained then."""
+    monkeypatch.setattr(fit, "measure_rate", lambda *arguments, **keywords: 0.0)
+    # Fewer operations to trace.
+    model = {**tiny_config["model"], "modality": "rgb", "attention": False}
+
+    def make(records=None, **training):
+        values = {**tiny_config, "model": model, "training": {**tiny_config["training"], **training}}
+        run = RunFolder.create(tmp_path / "run", parse_config(values, "the test"))
+        return run, prepare(run.config.data)
+
+    make.models = []
+    compile_model = fit._compile
+    monkeypatch.setattr(
+        fit, "_compile", lambda *arguments: make.models.append(compile_model(*arguments)) or make.models[-1]
+    )
+    return make
+
+
+def history(run):
+    with run.history_file.open() as file:
+        return list(csv.DictReader(file))
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=80)
+
+
+def test_averaged_weights_are_kept_and_training_goes_on_from_the_raw_ones(start, monkeypatch):
+    run, records = start(ema=0.7, epochs=2)
+    saved, raw, averages = {}, [], []
+    write_outcome = callbacks.write_outcome
+
+    def write_and_note(run, network, model, progress):
+        raw.append(model.get_weights())
+        averages.append([v.numpy() for v in model.optimizer._model_variables_moving_average])
+        write_outcome(run, network, model, progress)
+        for before, after in zip(raw[-1], model.get_weights(), strict=True):
+            np.testing.assert_array_equal(before, after)
+        saved[progress.epoch] = progress.best_epoch
+
+    monkeypatch.setattr(callbacks, "write_outcome", write_and_note)
+    # As after a kill in the first epoch: there is a configuration and no checkpoint.
+    progress = fit.train(run, records, resume=True, console=quiet())
+    assert saved == {1: 1, 2: progress.best_epoch}
+    network = keras.models.load_model(run.model_file)
+    best = averages[progress.best_epoch - 1]
+    for variable, average in zip(network.trainable_variables, best, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), average)
+    trainable = [v.numpy() for v in network.trainable_variables]
+    assert any(not np.array_equal(a, b) for a, b in zip(trainable, raw[progress.best_epoch - 1], strict=False))
+
+
+def test_float16_scales_the_loss_and_keeps_averages(start):
+    run, records = start(precision="mixed_float16", ema=0.5, epochs=1, warmup_epochs=0)
+    fit.train(run, records, console=quiet())
+    [model] = start.models
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert 0 < float(history(run)[0]["learning_rate"]) < 0.05
+    kept = keras.models.load_model(run.model_file)
+    # At the end of training, Keras leaves the averages in the model.
+    for variable, average in zip(kept.trainable_variables, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), average.numpy())
+    assert {layer.compute_dtype for layer in kept.layers if layer.name == "fc1"} == {"float16"}
+    assert keras.config.dtype_policy().name == "float32"
+    clips = np.zeros((2, 5, 16, 16, 3), np.uint8)
+    assert KerasEngine(run).probabilities(clips).sum(axis=1) == pytest.approx([1, 1])
+
+
+def test_xla_trains(start):
+    run, records = start(jit_compile=True, epochs=1)
+    fit.train(run, records, console=quiet())
+    [model] = start.models
+    assert model.jit_compile and np.isfinite(float(history(run)[0]["loss"]))
+
+
+def test_nothing_is_traced_again(start, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        fit.SmoothedCrossEntropy,
+        "call",
+        lambda self, y_true, y_pred: (
+            calls.append(1) or keras.losses.sparse_categorical_crossentropy(y_true, y_pred, True)
+        ),
+    )
+    run, records = start(epochs=3)
+    fit.train(run, records, console=quiet())
+    # 9 training steps and 3 validations: one trace of each of the two functions.
+    assert len(calls) == 2
+
+
+def test_a_loss_that_is_no_number_ends_training_and_the_last_epoch_stays(start, monkeypatch):
+    run, records = start(epochs=3, warmup_epochs=0)
+    end = callbacks.EpochEnd.on_epoch_end
+
+    def spoil(self, epoch, logs=None):
+        end(self, epoch, logs)
+        variable = self.model.trainable_variables[0]
+        variable.assign(variable * np.nan)
+
+    monkeypatch.setattr(callbacks.EpochEnd, "on_epoch_end", spoil)
+    # ReLU makes 0 of NaN, so that the loss may follow a step later.
+    with pytest.raises(KrespError, match=r"the loss became nan in step [12] of .*training\.learning_rate"):
+        fit.train(run, records, console=quiet())
+    assert len(history(run)) == 1
+    assert all(np.isfinite(w).all() for w in keras.models.load_model(run.model_file).get_weights())
+    model = start.models[-1]
+    assert Checkpoints(run.checkpoints, model).restore().epoch == 1
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_weights_that_are_no_numbers_are_never_kept(start, monkeypatch):
+    run, records = start(epochs=2)
+
+    def spoil(self, batch, logs=None):
+        if self.model.optimizer.iterations.numpy() == 3 + 3:
+            self.model.trainable_variables[0].assign(self.model.trainable_variables[0] * np.inf)
+
+    monkeypatch.setattr(callbacks.NanStop, "on_train_batch_end", spoil)
+    with pytest.raises(KrespError, match="last step of epoch 2; the epoch before is kept"):
+        fit.train(run, records, console=quiet())
+    assert len(history(run)) == 1
+
+
+def test_training_stops_when_nothing_gets_better_and_resume_does_not_go_on(start, monkeypatch):
+    run, records = start(epochs=30, early_stop=2, learning_rate=1e-12, batch_size=15)
+    monkeypatch.setattr(callbacks, "write_history", lambda *arguments: None)
+    scores = iter([0.2, 0.5, 0.5, 0.4, 0.9])
+    end = callbacks.EpochEnd.on_epoch_end
+    monkeypatch.setattr(
+        callbacks.EpochEnd,
+        "on_epoch_end",
+        lambda self, epoch, logs: end(self, epoch, {**logs, "val_top1": next(scores), "val_loss": 1.0}),
+    )
+    progress = fit.train(run, records, console=quiet())
+    # Epoch 3 equals epoch 2, which is not better.
+    assert (progress.epoch, progress.best_epoch, progress.best_score) == (4, 2, (0.5, -1.0))
+    kept = run.model_file.read_bytes()
+    again = fit.train(run, records, resume=True, console=quiet())
+    assert again.epoch == 4 and run.model_file.read_bytes() == kept
+
+
+def test_what_a_kill_left_undone_after_a_checkpoint_is_done_by_resume(start, tiny_config, monkeypatch, caplog):
+    # Without validation the last epoch is the one that is kept.
+    monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "validation": 0.0})
+    monkeypatch.setattr(logging.getLogger("kresp3d"), "propagate", True)
+    run, records = start(epochs=2)
+    write_outcome = callbacks.write_outcome
+
+    def killed(run, network, model, progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+        write_outcome(run, network, model, progress)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(callbacks, "write_outcome", killed)
+        fit.train(run, records, console=quiet())
+    assert len(history(run)) == 1 and "no validation videos" in caplog.text
+    expected = start.models[-1].get_weights()
+    progress = fit.train(run, records, resume=True, console=quiet())
+    assert (progress.epoch, progress.best_epoch) == (2, 2)
+    assert [set(row) for row in history(run)] == [{"epoch", "loss", "top1", "top5", "learning_rate"}] * 2
+    for mine, kept in zip(expected, keras.models.load_model(run.model_file).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, kept)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), tf.errors.ResourceExhaustedError(None, None, "No space")],
+)
+def test_a_full_disk_gets_a_sentence_that_names_the_folder(tmp_path, error):
+    run = RunFolder(tmp_path / "run")
+    with (
+        pytest.raises(KrespError, match=rf"cannot write into {run.path}: No space.*--resume"),
+        callbacks.disk_errors(run),
+    ):
+        raise error
+
+
+def test_progress_survives_a_checkpoint_as_it_is():
+    progress = Progress(3, 2, (0.5, -1.25), 7.5, [{"epoch": 1, "loss": 0.1}])
+    assert Progress.from_json(progress.to_json()) == progress

@@ -1,0 +1,86 @@
+"""The optimiser against its formulas in NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from kresp3d.config import TrainingConfig
+from kresp3d.training.optimizer import make_optimizer, make_schedule
+
+
+def expected_rate(step, peak, warmup, total):
+    """Linear from 0 in `warmup` steps, then half a cosine to 0 at `total`."""
+    if step < warmup:
+        return peak * step / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "steps"), [(10, 3, 7), (5, 0.5, 4), (4, 0, 5)])
+def test_the_rate_rises_in_a_line_and_falls_in_a_cosine(epochs, warmup, steps):
+    schedule = make_schedule(TrainingConfig(epochs=epochs, warmup_epochs=warmup, learning_rate=0.3), steps)
+    for step in range(epochs * steps + 1):
+        expected = expected_rate(step, 0.3, warmup * steps, epochs * steps)
+        assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_warm_up_longer_than_training_ends_with_it():
+    schedule = make_schedule(TrainingConfig(epochs=2, warmup_epochs=9, learning_rate=0.3), 5)
+    rates = [float(schedule(step)) for step in range(10)]
+    assert rates == sorted(rates) and rates[-1] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_steps_follow_the_formulas(nesterov):
+    config = TrainingConfig(
+        epochs=3,
+        learning_rate=0.2,
+        momentum=0.8,
+        nesterov=nesterov,
+        warmup_epochs=1,
+        weight_decay=0.1,
+        clip_norm=1.5,
+        ema=0.9,
+    )
+    random = np.random.default_rng(0)
+    names = ("kernel", "bias", "gamma", "beta")
+    values = [random.normal(size=shape) for shape in ((3, 2), (2,), (2,), (2,))]
+    variables = [keras.Variable(value, dtype="float32", name=name) for name, value in zip(names, values, strict=True)]
+    optimizer = make_optimizer(config, 2)
+    optimizer.build(variables)
+    momenta, averages, norms = [0.0 for _ in names], [], []
+    for step in range(6):
+        gradients = [random.normal(size=value.shape) * (0.1 if step % 2 else 1.0) for value in values]
+        optimizer.apply([keras.ops.convert_to_tensor(g, "float32") for g in gradients], variables)
+
+        norm = math.sqrt(sum((g**2).sum() for g in gradients))
+        norms.append(norm)
+        rate = expected_rate(step, 0.2, 2, 6)
+        for i, (name, gradient) in enumerate(zip(names, gradients, strict=True)):
+            gradient = gradient * min(1.0, 1.5 / norm)
+            if name == "kernel":
+                # Decay stands beside the momentum, not in it (Loshchilov and Hutter, 2019).
+                values[i] = values[i] * (1 - 0.1 * rate)
+            momenta[i] = 0.8 * momenta[i] - rate * gradient
+            values[i] = values[i] + (0.8 * momenta[i] - rate * gradient if nesterov else momenta[i])
+        averages = list(values) if step == 0 else [0.9 * a + 0.1 * v for a, v in zip(averages, values, strict=True)]
+    assert min(norms) < 1.5 < max(norms)
+    for variable, value in zip(variables, values, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5, err_msg=variable.name)
+    for average, value in zip(optimizer._model_variables_moving_average, averages, strict=True):
+        np.testing.assert_allclose(average.numpy(), value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_network_decays_kernels_only():
+    from kresp3d.config import ModelConfig
+    from kresp3d.models.p3d_resnet import build_model
+
+    network = build_model(ModelConfig(frames=4, size=16, width=4, blocks=(1,), fc1=8), 3)
+    optimizer = make_optimizer(TrainingConfig(), 1)
+    optimizer.build(network.trainable_variables)
+    decayed = {v.name for v in network.trainable_variables if optimizer._use_weight_decay(v)}
+    spared = {v.name for v in network.trainable_variables if not optimizer._use_weight_decay(v)}
+    assert decayed == {"kernel"} and spared == {"bias", "gamma", "beta"}

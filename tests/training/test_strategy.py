@@ -1,0 +1,31 @@
+"""Which devices train."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from kresp3d.config import TrainingConfig
+from kresp3d.errors import KrespError, UsageError
+from kresp3d.training.strategy import make_strategy
+
+
+def test_one_device_needs_no_strategy():
+    assert make_strategy(TrainingConfig(strategy="none")) is None
+    assert make_strategy(TrainingConfig(strategy="none", replicas=1)) is None
+    if len(tf.config.list_physical_devices("GPU")) < 2:
+        assert make_strategy(TrainingConfig()) is None
+
+
+def test_settings_that_contradict_each_other_get_a_sentence():
+    with pytest.raises(UsageError, match="batch_size 16 cannot be divided among 3 replicas; use a multiple of 3"):
+        make_strategy(TrainingConfig(replicas=3))
+    with pytest.raises(UsageError, match=r"training\.replicas is 2, but training\.strategy is 'none'"):
+        make_strategy(TrainingConfig(replicas=2, strategy="none"))
+
+
+@pytest.mark.skipif(len(tf.config.list_physical_devices("GPU")) > 3, reason="needs no logical devices here")
+def test_logical_devices_that_come_too_late_get_a_sentence():
+    tf.constant(0) + 1
+    with pytest.raises(KrespError, match="4 logical CPU devices must be made before"):
+        make_strategy(TrainingConfig(replicas=4))
