@@ -233,6 +233,20 @@ class RunFolder:
         return Path(self.environment["records"])
 
     @contextmanager
+    def disk_errors(self) -> Iterator[None]:
+        """Turn a failure to write, Python's or TensorFlow's, into a sentence that names the folder."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise KrespError(
+                f"cannot write into {self.path}: {' '.join(reason.split())[:300]}; what was finished before is kept. "
+                "Make room or put the permissions right, then go on by `kresp3d train --resume`"
+            ) from error
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training into this folder, which is made where it is missing.
 

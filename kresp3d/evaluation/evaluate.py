@@ -64,12 +64,13 @@ def report(run: RunFolder, evaluation: Evaluation, *, command: str) -> Path:
     history = run.history_file if run.history_file.is_file() else None
     is_main = evaluation.split == run.config.evaluation.split
     folder = run.path if is_main else run.path / f"evaluation-{evaluation.split}"
-    path = write_report(folder, evaluation, command=command, run_info=_summary(run.config, run), history=history)
-    picture = tf.io.decode_png((folder / "figures" / "confusion.png").read_bytes(), channels=3)
-    writer = tf.summary.create_file_writer(str(run.logs), filename_suffix=f".{evaluation.split}")
-    with writer.as_default():
-        tf.summary.image(f"confusion/{evaluation.split}", picture[None], step=_epochs(history))
-    writer.close()
+    with run.disk_errors():
+        path = write_report(folder, evaluation, command=command, run_info=_summary(run.config, run), history=history)
+        picture = tf.io.decode_png((folder / "figures" / "confusion.png").read_bytes(), channels=3)
+        writer = tf.summary.create_file_writer(str(run.logs), filename_suffix=f".{evaluation.split}")
+        with writer.as_default():
+            tf.summary.image(f"confusion/{evaluation.split}", picture[None], step=_epochs(history))
+        writer.close()
     return path
 
 

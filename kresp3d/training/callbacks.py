@@ -97,7 +97,7 @@ class EpochEnd(keras.callbacks.Callback):
         score = (float(logs["val_top1"]), -float(logs["val_loss"])) if has_validation else (0.0, 0.0)
         if not has_validation or score > tuple(progress.best_score):
             progress.best_epoch, progress.best_score = epoch + 1, score
-        with disk_errors(self.run):
+        with self.run.disk_errors():
             # First the checkpoint: with it the rest can be written again.
             self.checkpoints.save(progress)
             write_outcome(self.run, self.network, self.model, progress)
@@ -118,19 +118,6 @@ def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, prog
         with averaged_weights(model), written_aside(run.model_file) as temporary:
             network.save(temporary)
     write_history(run, progress)
-
-
-@contextmanager
-def disk_errors(run: RunFolder) -> Iterator[None]:
-    """Turn a failure to write into a sentence that names the run's folder."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise KrespError(
-            f"cannot write into {run.path}: {' '.join(reason.split())[:300]}; what was finished before is kept. "
-            "Make room or put the permissions right, and go on with --resume"
-        ) from error
 
 
 @contextmanager
@@ -189,7 +176,7 @@ class TensorBoardLog(keras.callbacks.Callback):
                 tf.summary.image(f"clips/{index}", rgb_over_residual(clip, self.step)[None], step=0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        with disk_errors(self.run), self._writer.as_default():
+        with self.run.disk_errors(), self._writer.as_default():
             for key, value in (logs or {}).items():
                 side, name = ("validation", key.removeprefix("val_")) if key.startswith("val_") else ("train", key)
                 tf.summary.scalar("learning_rate" if key == "learning_rate" else f"{name}/{side}", value, epoch + 1)

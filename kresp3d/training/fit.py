@@ -23,7 +23,6 @@ from kresp3d.training.callbacks import (
     LearningRate,
     NanStop,
     TensorBoardLog,
-    disk_errors,
     write_outcome,
 )
 from kresp3d.training.checkpoint import Checkpoints, Progress
@@ -70,7 +69,7 @@ def train(run: RunFolder, records: Records, *, resume: bool = False, console: Co
         progress = (checkpoints.restore() if resume else None) or Progress()
         # What a kill between a checkpoint and the rest left undone.
         if progress.epoch:
-            with disk_errors(run):
+            with run.disk_errors():
                 write_outcome(run, network, model, progress)
 
     validation = _validation(run, config)
