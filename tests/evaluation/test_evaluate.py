@@ -1,0 +1,30 @@
+"""Measuring a run with an engine of known scores. The figures of a real network are tested with the command."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kresp3d.evaluation.evaluate import evaluate
+from kresp3d.run_folder import RunFolder
+
+
+class Colour:
+    """Scores a clip by the share of each colour channel."""
+
+    def probabilities(self, frames):
+        means = frames.astype(np.float64).reshape(len(frames), -1, 3).mean(axis=1)
+        return (means / means.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_every_clip_is_scored_once_and_counted(trained_run):
+    calls = []
+    run = RunFolder.open(trained_run)
+    found = evaluate(Colour(), run, split="test", clips=3, progress=lambda done, total: calls.append((done, total)))
+    # 6 videos of 3 clips in batches of 4.
+    assert calls == [(4, 18), (8, 18), (12, 18), (16, 18), (18, 18)]
+    assert (found.videos, found.clips, found.split) == (6, 18, "test")
+    # The videos differ by colour: of each class the channel of its number is the brightest.
+    assert found.video_top1 == found.clip_top1 == 1.0
+    assert found.video_scores.sum(axis=1) == pytest.approx(np.ones(6), abs=1e-5)
+    assert [run.classes[label] for label in found.video_labels] == [name.split("/")[0] for name in found.video_names]

@@ -1,0 +1,64 @@
+"""Class scores of whole videos, with an engine that tells brightness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kresp3d.config import parse_config
+from kresp3d.errors import KrespError, VideoError
+from kresp3d.inference.predictor import find_videos, predict_video
+
+CONFIG = parse_config(
+    {"data": {"fps": 15, "short_side": 32}, "model": {"frames": 4, "size": 16}, "evaluation": {"batch_size": 3}},
+    "the test",
+)
+
+
+class Brightness:
+    """Scores (b, 1 - b, 0) for the mean brightness b of a clip."""
+
+    def __init__(self):
+        self.batches = []
+
+    def probabilities(self, frames):
+        self.batches.append(len(frames))
+        mean = frames.reshape(len(frames), -1).mean(axis=1) / 255
+        return np.stack([mean, 1 - mean, 0 * mean], axis=1).astype(np.float32)
+
+
+def test_scores_are_the_mean_over_clips_best_first(make_video, tmp_path):
+    levels = np.linspace(0, 120, 40).astype(np.uint8)
+    frames = np.broadcast_to(levels[:, None, None, None], (40, 40, 48, 3)).copy()
+    video = make_video(tmp_path / "v.mp4", frames, fps=15)
+    engine = Brightness()
+    found = predict_video(engine, video, ("light", "dark", "none"), CONFIG, clips=4, top=2)
+    assert engine.batches == [3, 1]
+    starts = np.rint(np.linspace(0, 35, 4)).astype(int)
+    expected = np.mean([levels[s : s + 5].mean() / 255 for s in starts])
+    assert found.classes == ("dark", "light")
+    assert found.scores == pytest.approx((1 - expected, expected), abs=0.02)
+    assert found.to_json()["top"][0] == {"class": "dark", "score": found.scores[0]}
+
+
+def test_a_video_that_cannot_be_decoded_is_named(tmp_path):
+    path = tmp_path / "bad.mp4"
+    path.write_bytes(b"no video" * 99)
+    with pytest.raises(VideoError, match=r"bad\.mp4"):
+        predict_video(Brightness(), path, ("a", "b", "c"), CONFIG, clips=1, top=1)
+
+
+def test_folders_give_their_videos_at_any_depth_and_files_are_taken_as_they_are(tmp_path):
+    names = ["z.bin", "in/b.mp4", "in/deep/er/a.AVI", "in/notes.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_videos([tmp_path / "z.bin", tmp_path / "in"])
+    assert found == [tmp_path / "z.bin", tmp_path / "in/b.mp4", tmp_path / "in/deep/er/a.AVI"]
+    with pytest.raises(KrespError, match="holds no video"):
+        (tmp_path / "empty").mkdir()
+        find_videos([tmp_path / "empty"])
+    with pytest.raises(KrespError, match="does not exist"):
+        find_videos([Path("nowhere")])

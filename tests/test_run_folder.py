@@ -1,0 +1,114 @@
+"""The folder of a run. Training, evaluation and prediction in one are tested with their commands."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+
+import pytest
+
+from kresp3d.config import Config, parse_config
+from kresp3d.data.index import Record, Records
+from kresp3d.errors import KrespError, UsageError
+from kresp3d.run_folder import RunFolder, write_text, written_aside
+
+
+def records(folder):
+    videos = [
+        Record(f"walk, slowly/{i}.mp4", "walk, slowly", "g1" if i else None, split, 9, 32, 32, "shard", 0, 1)
+        for i, split in enumerate(("train", "train", "test"))
+    ]
+    return Records(folder, ("run", "walk, slowly"), tuple(videos), {}, {"fingerprint": "f00"})
+
+
+def test_a_file_appears_only_when_whole(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "earlier")
+    with pytest.raises(RuntimeError), written_aside(path) as temporary:
+        temporary.write_text("half")
+        assert temporary.suffix == path.suffix and path.read_text() == "earlier"
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"] and path.read_text() == "earlier"
+    with written_aside(path) as temporary:
+        temporary.write_text("whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"] and path.read_text() == "whole"
+
+
+def test_a_run_reads_back_what_it_was_given(tmp_path):
+    config = parse_config({"name": "x", "model": {"blocks": [1, 2]}, "training": {"ema": 0.5}}, "the test")
+    run = RunFolder.create(tmp_path / "runs" / "x", config)
+    assert not run.has_data
+    run.write_data(records(tmp_path / "records"))
+    again = RunFolder.open(run.path)
+    assert again.has_data and again.config == config and again.classes == ("run", "walk, slowly")
+    assert again.splits == {"train", "test"}
+    assert again.records_folder == tmp_path / "records" and again.environment["fingerprint"] == "f00"
+    with (run.path / "catalog.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0] == {"name": "walk, slowly/0.mp4", "label": "walk, slowly", "group": "", "split": "train"}
+
+
+@pytest.mark.parametrize("left", ["checkpoints", "model.keras"])
+def test_a_run_that_got_somewhere_is_not_replaced_unasked(tmp_path, left):
+    run = RunFolder.create(tmp_path, Config())
+    # Nothing is lost here: no epoch was finished.
+    run = RunFolder.create(tmp_path, Config(seed=1))
+    (tmp_path / left).mkdir()
+    with pytest.raises(KrespError, match=r"holds a run already.*--resume.*--overwrite.*--out"):
+        RunFolder.create(tmp_path, Config(seed=2))
+    assert RunFolder.open(tmp_path).config.seed == 1
+    RunFolder.create(tmp_path, Config(seed=2), overwrite=True)
+    assert RunFolder.open(tmp_path).config.seed == 2 and not (tmp_path / left).exists()
+    assert run.path == tmp_path
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "figures", "checkpoints"])
+def test_what_is_no_run_is_never_touched(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(KrespError, match=f"no part of a run .{name}."):
+        RunFolder.create(tmp_path, Config(), overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_what_differs_from_the_configuration_of_the_run_is_named(tmp_path):
+    run = RunFolder.create(tmp_path, Config())
+    run.check_config(Config())
+    other = parse_config({"training": {"momentum": 0.5}, "data": {"synthetic": {"seed": 3}}}, "the test")
+    with pytest.raises(UsageError, match=r"data\.synthetic\.seed=0, received 3 \(and 1 other keys? differ.*--out"):
+        run.check_config(other)
+
+
+def test_the_lock_is_free_again_after_use_and_clears_what_a_kill_left(tmp_path):
+    run = RunFolder(tmp_path / "new")
+    with run.locked(), pytest.raises(KrespError, match="another process is training"), run.locked():
+        pass
+    (run.path / ".part-1-model.keras").touch()
+    (run.path / ".part-1-report.md").touch()
+    with run.locked():
+        assert sorted(p.name for p in run.path.iterdir()) == [".lock", ".part-1-report.md"]
+
+
+@pytest.mark.parametrize("content", [None, "{", ""])
+def test_a_missing_or_damaged_environment_gets_a_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "environment.json").write_text(content)
+    with pytest.raises(KrespError, match=r"environment\.json is missing or damaged"):
+        _ = RunFolder(tmp_path).environment
+    with pytest.raises(KrespError, match=r"classes\.txt: its training has not begun"):
+        _ = RunFolder(tmp_path).classes
+
+
+def test_disk_errors_name_the_folder(tmp_path):
+    with (
+        pytest.raises(KrespError, match=f"cannot write into {tmp_path}: No space left"),
+        RunFolder(tmp_path).disk_errors(),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_environment_says_how_the_run_was_made(tmp_path):
+    run = RunFolder.create(tmp_path / "run", Config())
+    run.write_data(records(tmp_path))
+    values = json.loads((run.path / "environment.json").read_text())
+    assert values["command"].startswith("kresp3d ") and values["packages"]["tensorflow"][0].isdigit()
