@@ -135,9 +135,13 @@ class TrainingConfig(Section):
     epochs: PositiveInt = 100
     batch_size: PositiveInt = 16
     """Clips in a step, over all replicas."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """AdamW gets further in few steps; it wants a learning rate near 0.001."""
     learning_rate: PositiveFloat = 0.05
     momentum: Fraction = 0.9
+    """Of SGD, or AdamW's `beta_1`."""
     nesterov: bool = True
+    """SGD only."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     label_smoothing: Fraction = 0.1

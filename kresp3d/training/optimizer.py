@@ -1,4 +1,4 @@
-"""The optimiser: SGD with momentum, warm-up and cosine decay."""
+"""The optimiser: SGD with momentum or AdamW, with warm-up and cosine decay."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import tensorflow as tf
 from kresp3d.config import TrainingConfig
 
 
-@keras.saving.register_keras_serializable(package="kresp3d")
-class ReplicatedSGD(keras.optimizers.SGD):
-    """SGD whose `global_clipnorm` sees the gradient of the whole batch when there are several replicas.
+class WholeBatchClipping(keras.optimizers.Optimizer):
+    """Makes `global_clipnorm` see the gradient of the whole batch when there are several replicas.
 
     Keras clips what each replica computed and sums afterwards, so that the result depends on how many there are.
     Here the sum is taken first.
@@ -25,6 +24,16 @@ class ReplicatedSGD(keras.optimizers.SGD):
             # the clipped sum then.
             grads = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(grads))
         return super().apply(grads, trainable_variables)
+
+
+@keras.saving.register_keras_serializable(package="kresp3d")
+class ReplicatedSGD(WholeBatchClipping, keras.optimizers.SGD):
+    """SGD on several replicas."""
+
+
+@keras.saving.register_keras_serializable(package="kresp3d")
+class ReplicatedAdamW(WholeBatchClipping, keras.optimizers.AdamW):
+    """AdamW on several replicas."""
 
 
 def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -40,16 +49,20 @@ def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> keras.optimiz
 
 def make_optimizer(config: TrainingConfig, steps_per_epoch: int, replicas: int = 1) -> keras.optimizers.Optimizer:
     """Build the optimiser. Biases and batch norms are not decayed."""
-    optimizer_class = ReplicatedSGD if replicas > 1 and config.clip_norm else keras.optimizers.SGD
-    optimizer = optimizer_class(
-        make_schedule(config, steps_per_epoch),
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay or None,
-        global_clipnorm=config.clip_norm and config.clip_norm / replicas,
-        use_ema=config.ema is not None,
-        ema_momentum=config.ema or 0.99,
-    )
+    options: dict[str, Any] = {
+        "learning_rate": make_schedule(config, steps_per_epoch),
+        "weight_decay": config.weight_decay or None,
+        "global_clipnorm": config.clip_norm and config.clip_norm / replicas,
+        "use_ema": config.ema is not None,
+        "ema_momentum": config.ema or 0.99,
+    }
+    clips_whole_batch = replicas > 1 and config.clip_norm
+    if config.optimizer == "adamw":
+        adamw_class = ReplicatedAdamW if clips_whole_batch else keras.optimizers.AdamW
+        optimizer = adamw_class(beta_1=config.momentum, **options)
+    else:
+        sgd_class = ReplicatedSGD if clips_whole_batch else keras.optimizers.SGD
+        optimizer = sgd_class(momentum=config.momentum, nesterov=config.nesterov, **options)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
