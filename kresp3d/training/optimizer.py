@@ -51,7 +51,7 @@ def make_optimizer(config: TrainingConfig, steps_per_epoch: int, replicas: int =
     """Build the optimiser. Biases and batch norms are not decayed."""
     options: dict[str, Any] = {
         "learning_rate": make_schedule(config, steps_per_epoch),
-        "weight_decay": config.weight_decay or None,
+        "weight_decay": config.weight_decay,
         "global_clipnorm": config.clip_norm and config.clip_norm / replicas,
         "use_ema": config.ema is not None,
         "ema_momentum": config.ema or 0.99,

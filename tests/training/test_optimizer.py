@@ -84,3 +84,29 @@ def test_the_network_decays_kernels_only():
     decayed = {v.name for v in network.trainable_variables if optimizer._use_weight_decay(v)}
     spared = {v.name for v in network.trainable_variables if not optimizer._use_weight_decay(v)}
     assert decayed == {"kernel"} and spared == {"bias", "gamma", "beta"}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adamw_follows_its_formulas(decay):
+    config = TrainingConfig(
+        optimizer="adamw",
+        epochs=2,
+        learning_rate=0.01,
+        momentum=0.8,
+        warmup_epochs=0,
+        weight_decay=decay,
+        clip_norm=None,
+    )
+    random = np.random.default_rng(0)
+    value, mean, square = random.normal(size=(3, 2)), 0.0, 0.0
+    variable = keras.Variable(value, dtype="float32", name="kernel")
+    optimizer = make_optimizer(config, 3)
+    optimizer.build([variable])
+    for step in range(6):
+        gradient = random.normal(size=(3, 2))
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+        rate = expected_rate(step, 0.01, 0, 6)
+        mean, square = 0.8 * mean + 0.2 * gradient, 0.999 * square + 0.001 * gradient**2
+        corrected = mean / (1 - 0.8 ** (step + 1)), square / (1 - 0.999 ** (step + 1))
+        value = value * (1 - decay * rate) - rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-7)
+    np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5)
