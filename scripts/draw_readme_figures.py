@@ -1,6 +1,6 @@
 """Draw the README's figures from the embedded dataset, into docs/images/.
 
-    python scripts/draw_readme_figures.py
+python scripts/draw_readme_figures.py
 """
 
 from pathlib import Path

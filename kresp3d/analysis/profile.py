@@ -77,7 +77,7 @@ def profile(model: keras.Model) -> Profile:
 
 def _parts(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """The layers inside a layer that have no layers inside themselves."""
-    inner = [part for part in layer._flatten_layers(include_self=False, recursive=False)]
+    inner = list(layer._flatten_layers(include_self=False, recursive=False))
     if not inner:
         yield layer
     for part in inner:

@@ -58,7 +58,8 @@ def records_folder(config: DataConfig) -> Path:
         return Path(config.records).expanduser()
     path = videos_path(config).resolve()
     name = path.parent.name if path.suffix.lower() == ".csv" else path.name
-    return Path(config.cache).expanduser() / "records" / f"{name}-{short_hash([str(path), config.classes, _settings(config)])}"
+    key = short_hash([str(path), config.classes, _settings(config)])
+    return Path(config.cache).expanduser() / "records" / f"{name}-{key}"
 
 
 def prepare(config: DataConfig, *, overwrite: bool = False, progress: Progress | None = None) -> Records:
