@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,22 +142,23 @@ def _round_cone(
         return values[:, None, None]
 
     along = end - start
-    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    half = np.float32(0.5)
     x = np.arange(box[0], box[2], dtype=np.float32) + half - moments(start[:, 0])
     y = np.arange(box[1], box[3], dtype=np.float32)[:, None] + half - moments(start[:, 1])
     length = np.maximum(along[:, 0] * along[:, 0] + along[:, 1] * along[:, 1], np.float32(1e-4))
-    share = np.clip(x * moments(along[:, 0] / length) + y * moments(along[:, 1] / length), zero, one)
+    share = np.clip(x * moments(along[:, 0] / length) + y * moments(along[:, 1] / length), 0, 1)
     x = x - share * moments(along[:, 0])
     y = y - share * moments(along[:, 1])
     radius = moments(radii[:, 0]) + share * moments(radii[:, 1] - radii[:, 0])
     square = x * x + y * y
-    cover = np.clip(radius - np.sqrt(square) + half, zero, one)
-    across = np.minimum(square / (radius * radius), one)
+    cover = np.clip(radius - np.sqrt(square) + half, 0, 1)
+    across = np.minimum(square / (radius * radius), 1)
     slope = (x * np.float32(light[0]) + y * np.float32(light[1])) / radius
     shade = np.float32(1.04) - np.float32(0.36) * across + slope
-    bulge = radius * np.sqrt(one - across)
+    bulge = radius * np.sqrt(1 - across)
     depth = moments(start[:, 2]) + share * moments(along[:, 2]) - bulge
-    return cover, shade, depth
+    # NumPy's stubs lose the width of a float.
+    return cast(tuple[Image, Image, Image], (cover, shade, depth))
 
 
 @dataclass(frozen=True, slots=True)
