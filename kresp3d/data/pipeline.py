@@ -12,6 +12,7 @@ looked up, read and decoded.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -135,8 +136,10 @@ def evaluation_dataset(
         frames = tf.ensure_shape(frames, [clips, length, model.size, model.size, 3])
         return {"frames": frames}, tf.fill([clips], video.label)
 
-    dataset = _map(tf.data.Dataset.range(len(records)), clips_of)
-    return _finish(dataset.rebatch(config.evaluation.batch_size))
+    batch = config.evaluation.batch_size
+    dataset = _map(tf.data.Dataset.range(len(records)), clips_of).rebatch(batch)
+    # A rebatched dataset does not know its size, and Keras would warn that it ended.
+    return _finish(dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(len(records) * clips / batch))))
 
 
 def video_clips(frames: Iterable[npt.NDArray[np.uint8]], config: Config, *, clips: int) -> npt.NDArray[np.uint8]:
