@@ -13,9 +13,9 @@ from statistics import median
 from kresp3d.config import DataConfig
 from kresp3d.data.catalog import load_catalog
 from kresp3d.data.decode import iter_frames, probe
-from kresp3d.data.source import Progress, resolve_videos
+from kresp3d.data.source import resolve_videos
 from kresp3d.data.splits import SPLITS, Split
-from kresp3d.data.workers import map_videos
+from kresp3d.data.workers import Progress, map_videos
 from kresp3d.errors import VideoError
 
 

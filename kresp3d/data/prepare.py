@@ -27,8 +27,8 @@ from kresp3d.config import DataConfig
 from kresp3d.data.catalog import Catalog, Video, load_catalog
 from kresp3d.data.index import FORMAT, INDEX, TABLE, Record, Records, read_index, write_csv, write_index, write_json
 from kresp3d.data.pictures import Pictures, video_to_pictures
-from kresp3d.data.source import Progress, resolve_videos, short_hash, videos_path
-from kresp3d.data.workers import map_videos
+from kresp3d.data.source import resolve_videos, short_hash, videos_path
+from kresp3d.data.workers import Progress, map_videos
 from kresp3d.errors import KrespError, VideoError
 
 REPORT = "prepare-report.csv"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from kresp3d.config import SYNTHETIC, DataConfig
 from kresp3d.data.render import RENDERER
 from kresp3d.data.synthetic import write_dataset
-
-#: Called with the number of videos done and of all videos.
-Progress = Callable[[int, int], None]
+from kresp3d.data.workers import Progress
 
 
 def videos_path(config: DataConfig) -> Path:

@@ -13,14 +13,12 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import av
 import numpy as np
@@ -29,12 +27,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kresp3d.config import SyntheticConfig
 from kresp3d.data.render import ACTIONS, RENDERER, frame_count, frame_size, render_video
+from kresp3d.data.splits import Split
+from kresp3d.data.workers import Progress, start_worker
 from kresp3d.errors import KrespError
 
 __all__ = ["ACTIONS", "contact_sheet", "render_video", "split_subjects", "write_contact_sheet", "write_dataset"]
 
-Split = Literal["train", "validation", "test"]
-Progress = Callable[[int, int], None]
 #: Action, subject and take.
 Job = tuple[str, int, int]
 
@@ -79,7 +77,7 @@ def write_dataset(
     if progress:
         progress(done, len(jobs))
     try:
-        for _ in _rendered(missing, folder, config, workers or _cores()):
+        for _ in _rendered(missing, folder, config, workers or len(os.sched_getaffinity(0))):
             done += 1
             if progress:
                 progress(done, len(jobs))
@@ -193,11 +191,6 @@ def _write_text(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _rendered(jobs: Sequence[Job], folder: Path, config: SyntheticConfig, workers: int) -> Iterator[None]:
     """Render and write the videos, yielding after each."""
     render = partial(_render_file, folder=folder, config=config)
@@ -208,7 +201,8 @@ def _rendered(jobs: Sequence[Job], folder: Path, config: SyntheticConfig, worker
         return
     # Spawned, not forked: a forked copy of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_initialise)
+    # Ctrl-C is left to the main process, which lets each worker finish its file.
+    pool = ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(signal.SIG_IGN,))
     try:
         waiting = {pool.submit(render, job) for job in jobs}
         while waiting:
@@ -222,20 +216,6 @@ def _rendered(jobs: Sequence[Job], folder: Path, config: SyntheticConfig, worker
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _initialise() -> None:
-    # Ctrl-C is left to the main process, which lets each worker finish its file.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End a worker whose parent was killed, since it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _render_file(job: Job, folder: Path, config: SyntheticConfig) -> None:

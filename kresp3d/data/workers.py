@@ -17,6 +17,8 @@ from kresp3d.data.catalog import Video
 from kresp3d.errors import KrespError, VideoError
 
 T = TypeVar("T")
+#: Called with the number of videos done and of all videos.
+Progress = Callable[[int, int], None]
 
 
 def map_videos(
@@ -90,7 +92,7 @@ def _outcome(future: Future[T]) -> T | VideoError:
 
 def _start(workers: int) -> ProcessPoolExecutor:
     # Spawned, since a process that has loaded TensorFlow has threads and must not fork.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_initialise)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker)
     try:
         pool.submit(os.getpid).result()
     except BrokenProcessPool:
@@ -101,9 +103,14 @@ def _start(workers: int) -> ProcessPoolExecutor:
     return pool
 
 
-def _initialise() -> None:
-    # Ctrl-C goes to every process of a terminal: a worker ends at once and in silence.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def start_worker(interrupt: signal.Handlers = signal.SIG_DFL) -> None:
+    """Initialise a worker process: it ends with its parent, however that ends.
+
+    Args:
+        interrupt: What Ctrl-C does, which goes to every process of a terminal: end the worker at once and in silence,
+            or, with `SIG_IGN`, leave it to the main process.
+    """
+    signal.signal(signal.SIGINT, interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
