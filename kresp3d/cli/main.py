@@ -98,7 +98,7 @@ class LazyGroup(click.Group):
 @click.option("--verbose", "-v", is_flag=True, help="Say more about what is done.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
-    """Recognise human actions in video: train, measure, explain and use a pseudo-3D network.
+    """Recognise human actions in video: train, measure and use a pseudo-3D network.
 
     `kresp3d COMMAND --help` explains a command.
     """
