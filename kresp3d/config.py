@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -267,16 +268,39 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise UsageError(f"--set {override!r}: expected KEY=VALUE, such as training.epochs=20")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
+    value = _override_value(parts, text, override)
     for part in parts[:-1]:
         inner = values.get(part)
         # Copied, since a section may be shared with the mapping it was merged from.
         values[part] = dict(inner) if isinstance(inner, Mapping) else {}
         values = values[part]
     values[parts[-1]] = value
+
+
+def _override_value(parts: list[str], text: str, override: str) -> Any:
+    """Read a value as YAML, except that text is taken as it stands: patterns and names may look like anything."""
+    kinds = _kinds(parts)
+    is_text = str in kinds
+    if is_text and type(None) in kinds and text.strip() in ("null", "~", ""):
+        return None
+    if is_text:
+        return text
+    try:
+        return yaml.load(text, yaml.BaseLoader if tuple[str, ...] in kinds and text != "null" else yaml.SafeLoader)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
+
+
+def _kinds(parts: list[str]) -> set[Any]:
+    """The types that a key takes, without what limits their values; none for an unknown key."""
+    section: Any = Config
+    for part in parts:
+        fields = getattr(section, "model_fields", {})
+        if part not in fields:
+            return set()
+        section = fields[part].annotation
+    plain = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(section) or (section,)]
+    return set(plain) if get_origin(section) in (Union, UnionType) else {section}
 
 
 def _explain(error: ValidationError) -> str:

@@ -196,3 +196,22 @@ def test_known_keys_are_those_of_the_written_file() -> None:
         return keys
 
     assert known_keys() == dotted(yaml.safe_load(Config().to_yaml()))
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        (r"data.group_regex=[^_]+_(p\d+)_", "data", "group_regex", r"[^_]+_(p\d+)_"),
+        (r"data.group_regex=.*: (p) #x", "data", "group_regex", ".*: (p) #x"),
+        ("data.group_regex=null", "data", "group_regex", None),
+        ("data.videos=2024", "data", "videos", "2024"),
+        ("data.videos=0123", "data", "videos", "0123"),
+        ("data.classes=[no, yes, 1]", "data", "classes", ("no", "yes", "1")),
+        ("data.classes=null", "data", "classes", None),
+        ("training.ema=null", "training", "ema", None),
+        ("training.epochs=7", "training", "epochs", 7),
+        ("model.modality=rgb", "model", "modality", "rgb"),
+    ],
+)
+def test_text_on_the_command_line_is_taken_as_it_stands(override, section, key, value):
+    assert getattr(getattr(load_config(None, [override]), section), key) == value

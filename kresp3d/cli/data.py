@@ -114,7 +114,7 @@ def stats(config: Config) -> None:
 @click.option(
     "--sheet", type=click.Path(path_type=Path), metavar="FILE", help="Also draw each action as a row of a PNG."
 )
-@click.option("--overwrite", is_flag=True, help="Replace the sheet if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace a dataset of other settings, and the sheet.")
 def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool) -> None:
     """Render the embedded dataset.
 
@@ -128,7 +128,9 @@ def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool)
         _check_output(sheet, overwrite)
     folder = out or synthetic_folder(config.data)
     with progress_bar("Rendering") as progress:
-        write_dataset(folder, config.data.synthetic, workers=config.data.workers, progress=progress)
+        write_dataset(
+            folder, config.data.synthetic, workers=config.data.workers, overwrite=overwrite, progress=progress
+        )
     click.echo(f"{folder}")
     if sheet is not None:
         click.echo(f"{write_contact_sheet(sheet, config.data.synthetic)}")

@@ -49,12 +49,13 @@ def command(run: Path, split: str | None, clips: int | None, json_file: Path | N
 def measure(run: RunFolder, split: str, clips: int, console: Console, command_line: str) -> Evaluation:
     """Evaluate a run, write its report and print the summary."""
     from kresp3d.cli.progress import progress_bar
+    from kresp3d.data.index import reading
     from kresp3d.evaluation.evaluate import evaluate, report
     from kresp3d.evaluation.report import summary_table
     from kresp3d.inference.engine import KerasEngine
 
     engine = KerasEngine(run)
-    with progress_bar("Evaluating", "clips") as progress:
+    with reading(run.records_folder), progress_bar("Evaluating", "clips") as progress:
         evaluation = evaluate(engine, run, split=split, clips=clips, progress=progress)
     path = report(run, evaluation, command=command_line)
     console.print(summary_table(evaluation))

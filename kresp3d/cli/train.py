@@ -59,6 +59,7 @@ def command(
 
         from kresp3d.cli.evaluate import measure
         from kresp3d.cli.progress import progress_bar
+        from kresp3d.data.index import reading
         from kresp3d.data.prepare import prepare
         from kresp3d.data.source import resolve_videos
 
@@ -70,7 +71,8 @@ def command(
         # After the videos are prepared: TensorFlow takes seconds to import, and says nothing of a wrong path.
         from kresp3d.training.fit import train
 
-        train(run, records, resume=resume, console=console)
+        with reading(records.folder):
+            train(run, records, resume=resume, console=console)
         split = run.config.evaluation.split
         if split not in run.splits:
             console.print(f"No {split} videos: nothing is measured.")

@@ -11,11 +11,13 @@ Nothing here needs TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from kresp3d.errors import KrespError
 FORMAT = 1
 INDEX = "index.json"
 TABLE = "videos.csv"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,35 @@ class Records:
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
+
+
+@contextlib.contextmanager
+def lock(folder: Path, *, shared: bool, busy: str) -> Iterator[None]:
+    """Hold a records folder: many may read it at once, and one may write it while none reads.
+
+    The system lets go of the lock when the process ends, however it ends; so there are no stale ones.
+
+    Raises:
+        KrespError: With the sentence `busy`, if the folder is held in a way that excludes this one.
+    """
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise KrespError(busy) from None
+        yield
+
+
+def reading(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Keep `prepare` from changing a records folder while it is read.
+
+    Raises:
+        KrespError: If it is being written.
+    """
+    if not os.access(folder, os.W_OK):
+        # Nobody prepares in a folder that cannot be written, such as one on a read-only disk.
+        return contextlib.nullcontext()
+    return lock(folder, shared=True, busy=f"another process is preparing {folder}; wait until it has ended")
 
 
 def read_index(folder: str | Path) -> Records:

@@ -104,9 +104,12 @@ def count_frames(path: Path, fps: float, short_side: int | None) -> int:
 
 
 def stats(config: DataConfig, *, progress: Progress | None = None) -> Stats:
-    """Read the header of every video and sum up. Needs no records."""
+    """Read the header of every video and sum up. Needs no records.
+
+    Groups in two splits, which training refuses, are among what is shown.
+    """
     config = resolve_videos(config)
-    catalog = load_catalog(config)
+    catalog = load_catalog(config.model_copy(update={"allow_group_leak": True}))
     facts, bad = [], []
     for done, (video, info) in enumerate(map_videos(probe, catalog.videos, config.workers), start=1):
         if isinstance(info, VideoError):

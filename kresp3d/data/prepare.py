@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -25,14 +24,24 @@ from typing import Any
 
 from kresp3d.config import DataConfig
 from kresp3d.data.catalog import Catalog, Video, load_catalog
-from kresp3d.data.index import FORMAT, INDEX, TABLE, Record, Records, read_index, write_csv, write_index, write_json
+from kresp3d.data.index import (
+    FORMAT,
+    INDEX,
+    TABLE,
+    Record,
+    Records,
+    lock,
+    read_index,
+    write_csv,
+    write_index,
+    write_json,
+)
 from kresp3d.data.pictures import Pictures, video_to_pictures
 from kresp3d.data.source import resolve_videos, short_hash, videos_path
 from kresp3d.data.workers import Progress, map_videos
 from kresp3d.errors import KrespError, VideoError
 
 REPORT = "prepare-report.csv"
-LOCK = ".lock"
 
 #: At the default settings a video of UCF101 becomes about 1 MB, so that a part fills about one shard.
 VIDEOS_PER_PART = 128
@@ -58,7 +67,8 @@ def records_folder(config: DataConfig) -> Path:
         return Path(config.records).expanduser()
     path = videos_path(config).resolve()
     name = path.parent.name if path.suffix.lower() == ".csv" else path.name
-    key = short_hash([str(path), config.classes, _settings(config)])
+    # The official lists of HMDB51 name other videos in each split.
+    key = short_hash([str(path), config.classes, config.split, _settings(config)])
     return Path(config.cache).expanduser() / "records" / f"{name}-{key}"
 
 
@@ -256,11 +266,7 @@ def _check_bad(bad: int, config: DataConfig, catalog: Catalog, folder: Path) -> 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise KrespError(f"another process is preparing {folder}; wait until it has ended") from None
+    with lock(folder, shared=False, busy=f"another process is preparing or reading {folder}; wait until it has ended"):
         yield
 
 

@@ -53,6 +53,10 @@ class BatchNorm(keras.layers.BatchNormalization):
             # The kernel returns the unbiased variance; Keras keeps the biased one.
             count = tf.cast(tf.size(x) // channels, "float32")
             variance = variance * (count - 1.0) / count
+            context = tf.distribute.get_replica_context()
+            if context is not None and context.num_replicas_in_sync > 1:
+                # Each replica normalises its own clips, but the moving statistics are one for all.
+                mean, variance = context.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, variance])
             moving_mean.assign(moving_mean * self.momentum + mean * (1.0 - self.momentum))
             moving_variance.assign(moving_variance * self.momentum + variance * (1.0 - self.momentum))
         return tf.cast(tf.reshape(outputs, tf.shape(inputs)), self.compute_dtype)

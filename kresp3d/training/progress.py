@@ -9,11 +9,14 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+#: Seconds without a sign after which a line says how far an epoch is, where the output is no terminal.
+INTERVAL = 30.0
+
 _HEADER = "  epoch     loss  top-1  val loss  val top-1    rate  clips/s     time     left"
 
 
 class TrainingDisplay(keras.callbacks.Callback):
-    """A row for each epoch and, on a terminal only, a bar that moves with the steps.
+    """A row for each epoch; within one a bar on a terminal, and now and then a line elsewhere.
 
     Args:
         epochs: Epochs of the whole training.
@@ -27,7 +30,6 @@ class TrainingDisplay(keras.callbacks.Callback):
         self.clips_per_epoch = clips_per_epoch
         self.console = console
         self._bar: Progress | None = None
-        self._training_seconds = 0.0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.console.print(_HEADER, style="bold", highlight=False, soft_wrap=True)
@@ -36,7 +38,7 @@ class TrainingDisplay(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch_began = time.monotonic()
-        self._last_step = self._epoch_began
+        self._last_step = self._last_sign = self._epoch_began
         if self.console.is_terminal:
             columns = (
                 TextColumn(f"{epoch + 1:>4}/{self.epochs:<4}"),
@@ -51,8 +53,12 @@ class TrainingDisplay(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._last_step = time.monotonic()
+        loss = (logs or {}).get("loss", float("nan"))
         if self._bar is not None:
-            self._bar.update(self._task, completed=batch + 1, loss=(logs or {}).get("loss", float("nan")))
+            self._bar.update(self._task, completed=batch + 1, loss=loss)
+        elif self._last_step - self._last_sign > INTERVAL:
+            self._last_sign = self._last_step
+            self.console.print(f"        step {batch + 1} of {self.params['steps']}, loss {loss:.3f}", highlight=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.close()

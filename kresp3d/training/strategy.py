@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import tensorflow as tf
 
 from kresp3d.config import TrainingConfig
 from kresp3d.errors import KrespError, UsageError
+
+logger = logging.getLogger("kresp3d")
 
 
 def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy | None:
@@ -33,8 +37,13 @@ def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy | None:
             f"training.batch_size {config.batch_size} cannot be divided among {replicas} replicas; "
             f"use a multiple of {replicas}"
         )
+    if replicas > 1 and config.precision == "mixed_float16":
+        # Keras looks for overflow in the first replica's gradients alone.
+        raise UsageError("training.precision mixed_float16 does not work on several replicas; use mixed_bfloat16")
     if len(gpus) >= replicas:
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas)])
+    if gpus:
+        logger.warning("%d replicas were asked for and %d GPU found: training on the CPU", replicas, len(gpus))
     return tf.distribute.MirroredStrategy(
         _logical_cpus(replicas), cross_device_ops=tf.distribute.ReductionToOneDevice()
     )

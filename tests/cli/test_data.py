@@ -85,6 +85,14 @@ def test_synth_renders_videos_and_a_sheet(config, tmp_path, capsys):
     assert (out / "catalog.csv").is_file()
 
 
+def test_synth_replaces_a_dataset_of_other_settings_when_told(config, tmp_path, capsys):
+    line = ["data", "synth", "--config", str(config), "--out", str(tmp_path / "synth")]
+    assert main(line) == 0
+    assert main([*line, "--set", "data.synthetic.seed=1"]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*line, "--set", "data.synthetic.seed=1", "--overwrite"]) == 0
+
+
 def test_a_missing_configuration_is_bad_usage(tmp_path, capsys):
     assert main(["data", "prepare", "--config", str(tmp_path / "none.yaml")]) == 2
     assert "not found" in capsys.readouterr().err

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kresp3d.data.index import Record, read_index, write_atomically, write_index
+from kresp3d.data.index import Record, lock, read_index, reading, write_atomically, write_index
 from kresp3d.errors import KrespError
 
 
@@ -79,3 +79,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         write_atomically(path, "\ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_many_may_read_a_folder_and_none_may_write_it_meanwhile(tmp_path):
+    writing = lock(tmp_path, shared=False, busy="it is read")
+    with reading(tmp_path), reading(tmp_path), pytest.raises(KrespError, match="it is read"), writing:
+        pass
+    writing, late = lock(tmp_path, shared=False, busy="it is read"), reading(tmp_path)
+    with writing, pytest.raises(KrespError, match="another process is preparing"), late:
+        pass

@@ -64,7 +64,7 @@ def spoil(path):
 
 
 def state_of(folder):
-    return {p.name: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.iterdir() if p.name != module.LOCK}
+    return {p.name: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.iterdir() if p.name != LOCK}
 
 
 def test_every_video_becomes_a_record_at_its_offset(config, small_parts):
@@ -203,7 +203,7 @@ def test_a_killed_run_goes_on_with_what_is_missing(config, tmp_path):
 def test_two_at_once_are_refused(config):
     folder = records_folder(config)
     folder.mkdir(parents=True)
-    with (folder / module.LOCK).open("w") as file:
+    with (folder / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(KrespError, match="another process is preparing"):
             prepare(config)

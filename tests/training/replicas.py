@@ -32,11 +32,17 @@ def main() -> None:
 
     fit._compile = compile_and_keep
     found = {}
-    for clip_norm, replicas in (("null", 1), ("0.3", 1), ("0.3", 2)):
-        name = f"{clip_norm}-{replicas}"
-        config = load_config(
-            config_file, [f"training.clip_norm={clip_norm}", f"training.replicas={'null' if replicas == 1 else 2}"]
-        )
+    for clip_norm, replicas, norm in (
+        ("null", 1, "sync_batch"),
+        ("0.3", 1, "sync_batch"),
+        ("0.3", 2, "sync_batch"),
+        ("0.3", 2, "batch"),
+    ):
+        name = f"{clip_norm}-{replicas}" + (" batch" if norm == "batch" else "")
+        overrides = {"training.clip_norm": clip_norm, "training.replicas": replicas, "model.norm": norm}
+        if replicas == 1:
+            overrides["training.replicas"] = "null"
+        config = load_config(config_file, [f"{key}={value}" for key, value in overrides.items()])
         run = RunFolder.create(folder / name, config)
         progress = fit.train(run, prepare(config.data))
         weights = [value.value for value in models[-1].variables]

@@ -50,6 +50,12 @@ def test_a_log_has_one_row_an_epoch_and_no_control_codes():
     assert [row.split()[6:] for row in rows] == [["20.0", "0:05", "0:05"], ["20.0", "0:10", "0:00"]]
 
 
+def test_a_log_of_slow_steps_says_how_far_the_epoch_is(monkeypatch):
+    monkeypatch.setattr(progress, "INTERVAL", 1.5)
+    assert re.findall(r"step \d of 3, loss 1\.500", shown(terminal=False, epochs=1)) == ["step 2 of 3, loss 1.500"]
+    assert "step" not in re.sub(r"\d steps", "", shown(terminal=False, epochs=1).replace("step 2 of 3", ""))
+
+
 def test_a_terminal_shows_a_bar_and_takes_it_away():
     text = shown(terminal=True)
     assert "\x1b[" in text and "3/3" in text and "loss 1.500" in text

@@ -32,7 +32,7 @@ def runs(tiny_config, tmp_path_factory):
         [sys.executable, script, folder / "tiny.yaml", folder], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("2 replicas") == 1
+    assert done.stdout.count("2 replicas") == 2
     return folder, json.loads((folder / "found.json").read_text())
 
 
@@ -54,4 +54,4 @@ def test_clipping_was_active(runs):
 def test_weights_of_the_replicas_stay_in_sync(runs):
     _, found = runs
     for name, values in found.items():
-        assert values["in sync"] and values["copies"] == ([1] if name.endswith("1") else [2])
+        assert values["in sync"] and values["copies"] == ([2] if "-2" in name else [1])

@@ -22,6 +22,8 @@ def test_settings_that_contradict_each_other_get_a_sentence():
         make_strategy(TrainingConfig(replicas=3))
     with pytest.raises(UsageError, match=r"training\.replicas is 2, but training\.strategy is 'none'"):
         make_strategy(TrainingConfig(replicas=2, strategy="none"))
+    with pytest.raises(UsageError, match="mixed_float16 does not work on several replicas; use mixed_bfloat16"):
+        make_strategy(TrainingConfig(replicas=2, precision="mixed_float16"))
 
 
 @pytest.mark.skipif(len(tf.config.list_physical_devices("GPU")) > 3, reason="needs no logical devices here")
