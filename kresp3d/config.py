@@ -125,7 +125,7 @@ class ModelConfig(Section):
     norm: Literal["batch", "sync_batch"] = "batch"
     """`sync_batch`: batch statistics are taken over all replicas."""
     stem_pool: bool = False
-    """A 3x3 max-pool after the stems, as in a ResNet; 3.6 times fewer multiply-adds."""
+    """A 3x3 max-pool after the stems, as in a ResNet; 3.4 times fewer multiply-adds."""
     fc1: PositiveInt = 2048
     dropout: Fraction = 0.5
 
