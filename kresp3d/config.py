@@ -160,6 +160,9 @@ class TrainingConfig(Section):
     """Number of replicas; without enough GPUs, logical CPU devices are made, to try things out."""
     early_stop: PositiveInt | None = None
     """Stop after so many epochs without a better validation score; null for never."""
+    keep: Literal["best", "last"] = "best"
+    """The network that is kept: of the best epoch by validation top-1, or of the last one, which is the steadier
+    choice where the validation videos are few."""
     validation_clips: PositiveInt = 1
     """Clips of each validation video, after every epoch."""
     tensorboard_clips: Annotated[int, Field(ge=0)] = 4

@@ -8,7 +8,7 @@ runs/NAME/
   checkpoints/       the last finished epoch, for --resume
   logs/              TensorBoard
   history.csv        one row an epoch
-  model.keras        the best network so far by validation accuracy, or the last where there is no validation
+  model.keras        the network of the best epoch by validation top-1, or of the last (`training.keep`)
   metrics.json, report.md, figures/   the evaluation
 """
 
@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ _LOCK, _PART = ".lock", ".part-"
 _OWN = ("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "config.yaml")
 _REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
 _RESULTS = ("model.keras", *_REPORT, *(f"evaluation-{split}" for split in ("train", "validation", "test")))
+
+
+def command_line() -> str:
+    """The command that this process runs, as it can be pasted into a shell."""
+    return shlex.join(["kresp3d", *sys.argv[1:]])
 
 
 @contextmanager
@@ -274,7 +280,7 @@ def _environment(records: Records) -> dict[str, Any]:
     packages = ("tensorflow", "keras", "numpy", "av", "tensorflow-io", "tensorflow-model-optimization")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["kresp3d", *sys.argv[1:]]),
+        "command": command_line(),
         "kresp3d": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

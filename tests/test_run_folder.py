@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import sys
 
 import pytest
 
@@ -107,8 +108,10 @@ def test_disk_errors_name_the_folder(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_the_environment_says_how_the_run_was_made(tmp_path):
+def test_the_environment_says_how_the_run_was_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["kresp3d", "train", "--set", "data.videos=my videos"])
     run = RunFolder.create(tmp_path / "run", Config())
     run.write_data(records(tmp_path))
     values = json.loads((run.path / "environment.json").read_text())
-    assert values["command"].startswith("kresp3d ") and values["packages"]["tensorflow"][0].isdigit()
+    assert values["command"] == "kresp3d train --set 'data.videos=my videos'"
+    assert values["packages"]["tensorflow"][0].isdigit()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ def command(run: Path, split: str | None, clips: int | None, json_file: Path | N
     """
     from rich.console import Console
 
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.run_folder import RunFolder, command_line
 
     folder = RunFolder.open(run)
     settings = folder.config.evaluation
@@ -38,7 +37,7 @@ def command(run: Path, split: str | None, clips: int | None, json_file: Path | N
         split or settings.split,
         clips or settings.clips,
         Console(highlight=False, soft_wrap=True),
-        " ".join(["kresp3d", *sys.argv[1:]]),
+        command_line(),
     )
     if json_file is not None:
         from kresp3d.evaluation.report import write_metrics

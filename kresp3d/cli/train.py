@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -34,7 +33,7 @@ def command(
 
     from kresp3d.config import load_config
     from kresp3d.errors import UsageError
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.run_folder import RunFolder, command_line
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -77,4 +76,4 @@ def command(
         if split not in run.splits:
             console.print(f"No {split} videos: nothing is measured.")
             return
-        measure(run, split, run.config.evaluation.clips, console, " ".join(["kresp3d", *sys.argv[1:]]))
+        measure(run, split, run.config.evaluation.clips, console, command_line())

@@ -57,7 +57,7 @@ class AveragedValidation(keras.callbacks.Callback):
 
 
 class EpochEnd(keras.callbacks.Callback):
-    """Keeps the state to resume from, the best network and the history; stops when nothing gets better.
+    """Keeps the state to resume from, the network and the history; stops when nothing gets better.
 
     Args:
         run: The run's folder.
@@ -106,7 +106,7 @@ class EpochEnd(keras.callbacks.Callback):
 
 
 def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, progress: Progress) -> None:
-    """Write what follows from a checkpoint: `history.csv` and, where its epoch is the best, `model.keras`.
+    """Write what follows from a checkpoint: `history.csv` and, where its epoch is to be kept, `model.keras`.
 
     Args:
         run: The run's folder.
@@ -114,7 +114,7 @@ def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, prog
         model: The model in training, in the state of the checkpoint.
         progress: The checkpoint's.
     """
-    if progress.epoch == progress.best_epoch:
+    if progress.epoch == progress.kept_epoch(run.config.training):
         with averaged_weights(model), written_aside(run.model_file) as temporary:
             network.save(temporary)
     write_history(run, progress)

@@ -29,6 +29,10 @@ class Progress:
         patience = config.early_stop or config.epochs
         return self.epoch >= config.epochs or self.epoch - self.best_epoch >= patience
 
+    def kept_epoch(self, config: TrainingConfig) -> int:
+        """The epoch whose network is `model.keras`."""
+        return self.epoch if config.keep == "last" else self.best_epoch
+
     @classmethod
     def from_json(cls, text: str) -> Progress:
         """Read what `to_json` wrote."""

@@ -109,10 +109,13 @@ def train(run: RunFolder, records: Records, *, resume: bool = False, console: Co
         raise
     finally:
         display.close()
-    kept = f"kept epoch {progress.best_epoch}"
-    if validation is not None:
-        kept += f", validation top-1 {progress.best_score[0]:.3f}"
-    console.print(f"Trained {progress.epoch} epochs in {clock(progress.seconds)}; {kept}.", highlight=False)
+    kept = progress.kept_epoch(config.training)
+    score = progress.history[kept - 1].get("val_top1")
+    console.print(
+        f"Trained {progress.epoch} epochs in {clock(progress.seconds)}; kept epoch {kept}"
+        + ("." if score is None else f", validation top-1 {score:.3f}."),
+        highlight=False,
+    )
     return progress
 
 

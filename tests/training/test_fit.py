@@ -164,6 +164,24 @@ def test_training_stops_when_nothing_gets_better_and_resume_does_not_go_on(start
     assert again.epoch == 4 and run.model_file.read_bytes() == kept
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_kept_network_is_that_of_the_best_or_of_the_last_epoch(start, monkeypatch, keep):
+    run, records = start(epochs=3, keep=keep, ema=None)
+    scores = iter([0.2, 0.5, 0.4])
+    end, weights = callbacks.EpochEnd.on_epoch_end, []
+
+    def scored_end(self, epoch, logs):
+        weights.append(self.network.get_weights())
+        end(self, epoch, {**logs, "val_top1": next(scores), "val_loss": 1.0})
+
+    monkeypatch.setattr(callbacks.EpochEnd, "on_epoch_end", scored_end)
+    progress = fit.train(run, records, console=quiet())
+    assert progress.best_epoch == 2
+    expected = weights[{"best": 1, "last": 2}[keep]]
+    for mine, kept in zip(expected, keras.models.load_model(run.model_file).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, kept)
+
+
 def test_what_a_kill_left_undone_after_a_checkpoint_is_done_by_resume(start, tiny_config, monkeypatch, caplog):
     # Without validation the last epoch is the one that is kept.
     monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "validation": 0.0})
