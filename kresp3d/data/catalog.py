@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import logging
 import re
 from collections.abc import Sequence
@@ -44,18 +43,6 @@ class Catalog:
     def split(self, name: Split) -> tuple[Video, ...]:
         """The videos of one split."""
         return tuple(video for video in self.videos if video.split == name)
-
-    def fingerprint(self) -> str:
-        """A hash of the videos' names, sizes and times of change; splits and labels are not in it."""
-        digest = hashlib.sha256()
-        for video in self.videos:
-            try:
-                state = video.path.stat()
-                size, changed = state.st_size, state.st_mtime_ns
-            except OSError:
-                size = changed = -1
-            digest.update(f"{video.name}\0{size}\0{changed}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()[:16]
 
 
 def load_catalog(config: DataConfig) -> Catalog:

@@ -25,23 +25,6 @@ IntArray = npt.NDArray[np.int64]
 _Z95 = 1.959963984540054
 
 
-def softmax(logits: npt.ArrayLike) -> FloatArray:
-    """Softmax over the last axis, in float64.
-
-    Args:
-        logits: Floats `[..., C]` of any precision.
-
-    Raises:
-        KrespError: If a logit is NaN or infinite.
-    """
-    values = np.asarray(logits).astype(np.float64)
-    if values.ndim == 0 or values.shape[-1] == 0:
-        raise ValueError(f"logits must have shape [..., classes], received {values.shape}")
-    _refuse_non_finite(values.reshape(-1, values.shape[-1]), "logits")
-    powers = np.exp(values - values.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float64)
-
-
 def top_k_hits(scores: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> npt.NDArray[np.bool_]:
     """Whether each label is among the `k` best classes of its row.
 
@@ -272,7 +255,7 @@ def evaluate_scores(
     """Measure clip and video accuracy.
 
     Args:
-        clip_scores: Softmax scores `[N, C]`, as from `softmax(logits)`.
+        clip_scores: Softmax scores `[N, C]`.
         video_index: The video of each clip `[N]`, from 0 to `V - 1`, in any order.
         video_labels: The class index of each video `[V]`.
         classes: The `C` class names, all different.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,21 +208,6 @@ def test_keys_that_do_not_fit_a_file_are_refused(tmp_path: Path) -> None:
 def test_one_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KrespError, match="at least two classes, found a"):
         load(people_tree(tmp_path, classes="a"))
-
-
-def test_the_fingerprint_is_of_the_files_and_not_of_the_splits(tmp_path: Path) -> None:
-    people_tree(tmp_path)
-    first = load(tmp_path).fingerprint()
-    assert load(tmp_path, split_seed=7, group_regex=r"_(p\d+)_").fingerprint() == first
-    video = tmp_path / "a" / "a_p00_0.mp4"
-    os.utime(video, ns=(1, 1))
-    touched = load(tmp_path).fingerprint()
-    video.write_text("longer")
-    os.utime(video, ns=(1, 1))
-    longer = load(tmp_path).fingerprint()
-    video.rename(video.with_name("a_p99_0.mp4"))
-    renamed = load(tmp_path).fingerprint()
-    assert len({first, touched, longer, renamed}) == 4
 
 
 def test_classes_keeps_the_named_ones_alone(tmp_path: Path) -> None:
