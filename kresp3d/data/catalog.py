@@ -138,14 +138,14 @@ def _name_groups(entries: Sequence[Entry], expression: str | None) -> list[Entry
     try:
         pattern = re.compile(expression)
     except re.error as error:
-        raise UsageError(f"data.group_regex {expression!r} is not a regular expression: {error}") from None
+        raise UsageError(f"data.group_regex '{expression}' is not a regular expression: {error}") from None
     if pattern.groups == 0:
-        raise UsageError(f"data.group_regex {expression!r} has no group in parentheses, such as 'person(\\d+)'")
+        raise UsageError(f"data.group_regex '{expression}' has no group in parentheses, such as 'person(\\d+)'")
     named = [(e, pattern.search(e.name)) for e in entries]
     wrong = [e.name for e, match in named if match is None or not match[1]]
     if wrong:
         raise KrespError(
-            f"data.group_regex {expression!r} does not fit {count(len(wrong), 'video')} of {len(entries)}, "
+            f"data.group_regex '{expression}' does not fit {count(len(wrong), 'video')} of {len(entries)}, "
             f"such as {wrong[0]}"
         )
     return [replace(e, group=match[1]) for e, match in named if match]
