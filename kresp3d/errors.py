@@ -1,6 +1,6 @@
 """Errors that a person can act on.
 
-Every error raised for a user's mistake is a [`KrespError`][kresp3d.errors.KrespError]: one sentence that says
+Every error raised for a user's mistake is a `KrespError`: one sentence that says
 what was expected, what was received, where, and what to do. The command line prints it without a traceback.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,8 +64,8 @@ def profile(model: keras.Model) -> Profile:
     for layer in model.layers:
         if not layer.weights and layer.name not in ("residual_frames", "stem_pool"):
             continue
-        name = layer.name.split("_")[0] if layer.name.startswith("res") and layer.weights else layer.name
-        name = layer.name if layer.name.endswith("stem") else name
+        block = re.fullmatch(r"(res\d+)_\d+", layer.name)
+        name = block[1] if block else layer.name
         before = stages.get(name, StageCost(name, (), 0, 0))
         stages[name] = StageCost(
             name,

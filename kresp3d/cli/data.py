@@ -52,8 +52,7 @@ def prepare(config: Config, overwrite: bool) -> None:
 @config_options()
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the bad videos to a CSV file.")
 @click.option("--overwrite", is_flag=True, help="Replace the report if it is there.")
-@click.pass_context
-def check(ctx: click.Context, config: Config, report: Path | None, overwrite: bool) -> None:
+def check(config: Config, report: Path | None, overwrite: bool) -> None:
     """List videos that cannot be decoded.
 
     Decodes every video wholly, as prepare does, and says what is wrong. Exit code 1 if they are more than data.max_bad.

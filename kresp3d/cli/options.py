@@ -12,10 +12,32 @@ import click
 Function = Callable[..., Any]
 
 
+override_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override one key of the configuration, such as training.epochs=20. May be repeated.",
+)
+
+
+def config_file_option(*, required: bool, help: str = "Configuration, a YAML file.") -> Callable[[Function], Function]:
+    """`--config FILE`, passed as `config_file`."""
+    return click.option(
+        "--config",
+        "-c",
+        "config_file",
+        type=click.Path(path_type=Path),
+        required=required,
+        metavar="FILE",
+        help=help,
+    )
+
+
 def config_options(*, required: bool = True) -> Callable[[Function], Function]:
     """Give a command `--config FILE` and `--set KEY=VALUE`, and pass it the `config` they make.
 
-    The decorated function takes a keyword argument `config`, a [`Config`][kresp3d.config.Config]. It stands
+    The decorated function takes a keyword argument `config`, a `Config`. It stands
     below `@click.command()` and, like any option, in the order of the help text.
 
     Args:
@@ -33,21 +55,7 @@ def config_options(*, required: bool = True) -> Callable[[Function], Function]:
             return function(*args, config=load_config(config_file, overrides), **kwargs)
 
         # Applied from the last to the first, as decorators are, so that --config comes first in the help.
-        wrapper = click.option(
-            "--set",
-            "overrides",
-            metavar="KEY=VALUE",
-            multiple=True,
-            help="Override one key of the configuration, such as training.epochs=20. May be repeated.",
-        )(wrapper)
-        return click.option(
-            "--config",
-            "-c",
-            "config_file",
-            type=click.Path(path_type=Path),
-            required=required,
-            metavar="FILE",
-            help="Configuration, a YAML file." if required else "Configuration, a YAML file. [default: built in]",
-        )(wrapper)
+        help_text = "Configuration, a YAML file." + ("" if required else " [default: built in]")
+        return config_file_option(required=required, help=help_text)(override_option(wrapper))
 
     return decorate

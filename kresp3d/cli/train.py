@@ -6,18 +6,12 @@ from pathlib import Path
 
 import click
 
+from kresp3d.cli.options import config_file_option, override_option
+
 
 @click.command(name="train")
-@click.option(
-    "--config", "-c", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="Configuration, a YAML file."
-)
-@click.option(
-    "--set",
-    "overrides",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override one key of the configuration. May be repeated.",
-)
+@config_file_option(required=False)
+@override_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run folder.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
