@@ -51,7 +51,7 @@ def measure(run: RunFolder, split: str, clips: int, console: Console, command_li
     from kresp3d.data.index import reading
     from kresp3d.evaluation.evaluate import evaluate, report
     from kresp3d.evaluation.report import summary_table
-    from kresp3d.inference.engine import KerasEngine
+    from kresp3d.inference.keras_engine import KerasEngine
 
     engine = KerasEngine(run)
     with reading(run.records_folder), progress_bar("Evaluating", "clips") as progress:

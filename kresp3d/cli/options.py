@@ -12,6 +12,15 @@ import click
 Function = Callable[..., Any]
 
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the computation, for run folders and OpenVINO files; bfloat16 is faster where the machine has it.",
+)
+
+
 override_option = click.option(
     "--set",
     "overrides",

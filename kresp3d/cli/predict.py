@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from kresp3d.cli.options import precision_option
+
+if TYPE_CHECKING:
+    from kresp3d.inference.engine import Precision
+
 
 @click.command(name="predict")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("network", type=click.Path(path_type=Path))
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown for each video.")
-@click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the configuration's, 10]")
+@click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the network's, 10]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the scores here.")
-def command(run: Path, videos: tuple[Path, ...], top: int, clips: int | None, json_file: Path | None) -> None:
+@precision_option
+def command(
+    network: Path, videos: tuple[Path, ...], top: int, clips: int | None, json_file: Path | None, precision: Precision
+) -> None:
     """Name the actions in videos, or in all videos of a folder.
+
+    NETWORK is a run folder or an exported network: a SavedModel's folder, a .tflite, .xml or .onnx file.
 
     A video that cannot be decoded is reported and does not stop the rest; the exit code is then 1.
     """
@@ -24,22 +35,19 @@ def command(run: Path, videos: tuple[Path, ...], top: int, clips: int | None, js
 
     from kresp3d.errors import VideoError
     from kresp3d.inference.predictor import find_videos, predict_video
-    from kresp3d.run_folder import RunFolder, write_text
+    from kresp3d.run_folder import write_text
 
-    folder = RunFolder.open(run)
     paths = find_videos(videos)
 
     from kresp3d.cli.progress import progress_bar
-    from kresp3d.inference.engine import KerasEngine
+    from kresp3d.inference.open_engine import open_engine
 
-    engine, config = KerasEngine(folder), folder.config
+    engine = open_engine(network, precision=precision)
     console, rows, bad = Console(highlight=False, soft_wrap=True), [], []
     with progress_bar("Predicting", "videos") as progress:
         for done, path in enumerate(paths, 1):
             try:
-                found = predict_video(
-                    engine, path, folder.classes, config, clips=clips or config.evaluation.clips, top=top
-                )
+                found = predict_video(engine, path, clips=clips or engine.info.clips, top=top)
             except VideoError as error:
                 bad.append(error)
                 rows.append({"path": str(path), "error": error.reason})

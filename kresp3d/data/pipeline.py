@@ -26,9 +26,10 @@ import tensorflow as tf
 
 from kresp3d.config import Config
 from kresp3d.data.augment import Box, centre_box, training_boxes
+from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Record
 from kresp3d.data.records import parse_record, read_record
-from kresp3d.data.sampling import clip_indices, clip_span, number_of_starts, uniform_starts
+from kresp3d.data.sampling import clip_indices, number_of_starts, uniform_starts
 from kresp3d.errors import KrespError
 
 logger = logging.getLogger("kresp3d")
@@ -70,11 +71,10 @@ def training_dataset(
     Raises:
         KrespError: If there is no video, or a label is none of `classes`.
     """
-    augment, model, batch = config.clip.augment, config.model, config.training.batch_size
-    length = model.frames + model.step
-    span = clip_span(model.frames, model.step, config.clip.frame_stride)
+    augment, batch = config.clip.augment, config.training.batch_size
+    form = ClipFormat.of(config)
     videos = _Videos.of(records, folder, classes)
-    starts = tf.constant([number_of_starts(record.frames, span) for record in records], tf.int64)
+    starts = tf.constant([number_of_starts(record.frames, form.span) for record in records], tf.int64)
     boxes = _box_table([training_boxes(*size, augment.scales, augment.positions) for size in videos.sizes])
     clips = len(records) * config.clip.per_video
     in_epoch = steps_per_epoch(len(records), config) * batch
@@ -86,11 +86,11 @@ def training_dataset(
         seeds = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(key, position), 3)
         start = _draw(seeds[0], starts[video.row])
         box = boxes[video.size, _draw(seeds[1], tf.constant(boxes.shape[1], tf.int64))]
-        indices = clip_indices(start, length, config.clip.frame_stride, video.frames)
-        frames = _read_frames(video, indices, box, model.size)
+        indices = clip_indices(start, form.length, form.frame_stride, video.frames)
+        frames = _read_frames(video, indices, box, form.size)
         if augment.flip:
             frames = tf.cond(_draw(seeds[2], tf.constant(2, tf.int64)) == 1, lambda: frames[:, :, ::-1], lambda: frames)
-        return {"frames": tf.ensure_shape(frames, [length, model.size, model.size, 3])}, video.label
+        return {"frames": tf.ensure_shape(frames, form.shape)}, video.label
 
     dataset = _map(tf.data.Dataset.counter(first_epoch * in_epoch), clip)
     return _finish(dataset.batch(batch, drop_remainder=True))
@@ -122,18 +122,16 @@ def evaluation_dataset(
     Raises:
         KrespError: If there is no video, or a label is none of `classes`.
     """
-    model = config.model
-    length = model.frames + model.step
-    span = clip_span(model.frames, model.step, config.clip.frame_stride)
+    form = ClipFormat.of(config)
     videos = _Videos.of(records, folder, classes)
-    starts = tf.constant(np.stack([uniform_starts(record.frames, span, clips) for record in records]))
+    starts = tf.constant(np.stack([uniform_starts(record.frames, form.span, clips) for record in records]))
     boxes = _box_table([[centre_box(*size)] for size in videos.sizes])
 
     def clips_of(row: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         video = videos.at(row)
-        indices = clip_indices(starts[row][:, None], length, config.clip.frame_stride, video.frames)
-        frames = _read_frames(video, indices, boxes[video.size, 0], model.size)
-        frames = tf.ensure_shape(frames, [clips, length, model.size, model.size, 3])
+        indices = clip_indices(starts[row][:, None], form.length, form.frame_stride, video.frames)
+        frames = _read_frames(video, indices, boxes[video.size, 0], form.size)
+        frames = tf.ensure_shape(frames, [clips, *form.shape])
         return {"frames": frames}, tf.fill([clips], video.label)
 
     batch = config.evaluation.batch_size
@@ -142,7 +140,7 @@ def evaluation_dataset(
     return _finish(dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(len(records) * clips / batch))))
 
 
-def video_clips(frames: Iterable[npt.NDArray[np.uint8]], config: Config, *, clips: int) -> npt.NDArray[np.uint8]:
+def video_clips(frames: Iterable[npt.NDArray[np.uint8]], clip: ClipFormat, *, clips: int) -> npt.NDArray[np.uint8]:
     """Cut decoded frames into clips as `evaluation_dataset` cuts a record: the same frames, crop and resizing.
 
     Frames are cropped and resized as they come, so that only small ones are kept: 38 kB each at a size of 112.
@@ -150,7 +148,7 @@ def video_clips(frames: Iterable[npt.NDArray[np.uint8]], config: Config, *, clip
     Args:
         frames: uint8 `[H, W, 3]` RGB frames in time, such as `kresp3d.data.decode.iter_frames` gives with the records'
             `fps` and `short_side`.
-        config: Its `model` section and `clip.frame_stride`.
+        clip: How clips are cut.
         clips: Number of clips.
 
     Returns:
@@ -159,8 +157,7 @@ def video_clips(frames: Iterable[npt.NDArray[np.uint8]], config: Config, *, clip
     Raises:
         KrespError: If there is no frame, or one is not uint8 `[H, W, 3]`.
     """
-    model = config.model
-    resize = _compiled_resize(model.size)
+    resize = _compiled_resize(clip.size)
     small: list[npt.NDArray[np.uint8]] = []
     for frame in frames:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
@@ -171,10 +168,8 @@ def video_clips(frames: Iterable[npt.NDArray[np.uint8]], config: Config, *, clip
         small.append(resize(np.ascontiguousarray(frame[top : top + side, left : left + side])).numpy())
     if not small:
         raise KrespError("expected at least one frame to cut clips from, received none")
-    span = clip_span(model.frames, model.step, config.clip.frame_stride)
-    starts = uniform_starts(len(small), span, clips)
-    indices = clip_indices(starts[:, None], model.frames + model.step, config.clip.frame_stride, len(small))
-    return np.stack(small)[indices]
+    starts = uniform_starts(len(small), clip.span, clips)
+    return np.stack(small)[clip_indices(starts[:, None], clip.length, clip.frame_stride, len(small))]
 
 
 def measure_rate(dataset: tf.data.Dataset, *, seconds: float = 3.0) -> float:

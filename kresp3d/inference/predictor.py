@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.config import Config
 from kresp3d.data.catalog import VIDEO_SUFFIXES
 from kresp3d.data.decode import iter_frames
 from kresp3d.data.pipeline import video_clips
@@ -34,31 +33,29 @@ class Prediction:
         }
 
 
-def video_probabilities(engine: Engine, path: Path, config: Config, *, clips: int) -> npt.NDArray[np.float64]:
+def video_probabilities(engine: Engine, path: Path, *, clips: int) -> npt.NDArray[np.float64]:
     """Mean softmax scores `[classes]` of clips spread uniformly over a video, as in evaluation.
 
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    frames = iter_frames(path, fps=config.data.fps, short_side=config.data.short_side)
-    cut = video_clips(frames, config, clips=clips)
-    size = config.evaluation.batch_size
+    form = engine.info.clip
+    cut = video_clips(iter_frames(path, fps=form.fps, short_side=form.short_side), form, clips=clips)
+    size = engine.batch_size
     scores = [engine.probabilities(cut[start : start + size]) for start in range(0, len(cut), size)]
     mean: npt.NDArray[np.float64] = np.concatenate(scores).astype(np.float64).mean(axis=0)
     return mean
 
 
-def predict_video(
-    engine: Engine, path: Path, classes: Sequence[str], config: Config, *, clips: int, top: int
-) -> Prediction:
+def predict_video(engine: Engine, path: Path, *, clips: int, top: int) -> Prediction:
     """Name the action in a video.
 
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    scores = video_probabilities(engine, path, config, clips=clips)
+    scores = video_probabilities(engine, path, clips=clips)
     best = np.argsort(-scores, kind="stable")[:top]
-    return Prediction(path, tuple(classes[i] for i in best), tuple(float(scores[i]) for i in best))
+    return Prediction(path, tuple(engine.info.labels[i] for i in best), tuple(float(scores[i]) for i in best))
 
 
 def find_videos(paths: Sequence[Path]) -> list[Path]:

@@ -65,7 +65,7 @@ class Bottleneck(keras.layers.Layer):
         out = self.filters * self.expansion
 
         def pointwise(filters: int, name: str, stride: int = 1, relu: bool = True) -> ConvNorm:
-            conv = FactorizedConv(filters, (1, 1), stride, dtype=policy, name="conv")
+            conv = FactorizedConv(filters, (1, 1), stride, use_bias=self.norm == "folded", dtype=policy, name="conv")
             return ConvNorm(conv, self.norm, relu, dtype=policy, name=name)
 
         self.reduce = pointwise(self.filters, "reduce")
@@ -90,7 +90,7 @@ class Bottleneck(keras.layers.Layer):
                 3,
                 stride,
                 padding="same",
-                use_bias=False,
+                use_bias=self.norm == "folded",
                 kernel_initializer="he_normal",
                 dtype=policy,
                 name="conv",

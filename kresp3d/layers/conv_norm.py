@@ -15,29 +15,37 @@ class ConvNorm(keras.layers.Layer):
     """Convolution, batch normalisation and, unless told otherwise, ReLU.
 
     Args:
-        conv: The convolution, a layer without bias.
-        norm: `batch`, or `sync_batch` to take the statistics over all replicas.
+        conv: The convolution; it has a bias where `norm` is `folded`, and none elsewhere.
+        norm: `batch`; `sync_batch` to take the statistics over all replicas; `folded` where the normalisation is part
+            of the convolution's kernel and bias, as in the network that `inference_network` makes.
         relu: Whether a ReLU follows.
 
     Input and output shape: those of `conv`.
     """
 
     def __init__(self, conv: keras.layers.Layer, norm: str = "batch", relu: bool = True, **kwargs: Any) -> None:
-        if norm not in ("batch", "sync_batch"):
-            raise ValueError(f"ConvNorm: norm must be 'batch' or 'sync_batch', received {norm!r}")
+        if norm not in ("batch", "sync_batch", "folded"):
+            raise ValueError(f"ConvNorm: norm must be 'batch', 'sync_batch' or 'folded', received {norm!r}")
         super().__init__(**kwargs)
         self.conv = conv
-        self.norm = BatchNorm(synchronized=norm == "sync_batch", dtype=self.dtype_policy, name="norm")
+        self.norm = (
+            None
+            if norm == "folded"
+            else BatchNorm(synchronized=norm == "sync_batch", dtype=self.dtype_policy, name="norm")
+        )
         self.relu = relu
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         # A convolution read from a file comes built.
         if not self.conv.built:
             self.conv.build(input_shape)
-        self.norm.build(self.conv.compute_output_shape(input_shape))
+        if self.norm is not None:
+            self.norm.build(self.conv.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x = self.norm(self.conv(inputs), training=training)
+        x = self.conv(inputs)
+        if self.norm is not None:
+            x = self.norm(x, training=training)
         return ops.relu(x) if self.relu else x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -48,7 +56,7 @@ class ConvNorm(keras.layers.Layer):
         return {
             **super().get_config(),
             "conv": keras.saving.serialize_keras_object(self.conv),
-            "norm": "sync_batch" if self.norm.synchronized else "batch",
+            "norm": "folded" if self.norm is None else "sync_batch" if self.norm.synchronized else "batch",
             "relu": self.relu,
         }
 

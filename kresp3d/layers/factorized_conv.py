@@ -13,7 +13,7 @@ from kresp3d.layers.subsample import subsample
 
 @keras.saving.register_keras_serializable(package="kresp3d")
 class FactorizedConv(keras.layers.Layer):
-    """A `1×k×k` or `k×1×1` convolution without bias, computed as a 2D convolution.
+    """A `1×k×k` or `k×1×1` convolution, computed as a 2D convolution.
 
     The first folds frames into the batch, `[batch * frames, height, width, channels]`; the second folds the picture
     into one axis, `[batch, frames, height * width, channels]`, with a kernel of `(k, 1)`. The numbers are those of
@@ -26,6 +26,7 @@ class FactorizedConv(keras.layers.Layer):
             convolution.
         spatial_stride: Stride over rows and columns; frames are never skipped.
         kernel_initializer: As in `keras.layers.Conv2D`.
+        use_bias: Whether a bias is added. Where batch normalisation follows there is none.
 
     Input shape: `[batch, frames, height, width, channels]`, all but the batch known.
     Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), filters]` ("same" padding).
@@ -37,6 +38,7 @@ class FactorizedConv(keras.layers.Layer):
         kernel_size: tuple[int, int],
         spatial_stride: int = 1,
         kernel_initializer: Any = "he_normal",
+        use_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         time, space = kernel_size
@@ -54,6 +56,7 @@ class FactorizedConv(keras.layers.Layer):
         self.kernel_size = (time, space)
         self.spatial_stride = spatial_stride
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.use_bias = use_bias
 
     @property
     def is_temporal(self) -> bool:
@@ -66,6 +69,7 @@ class FactorizedConv(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(*window, input_shape[-1], self.filters), initializer=self.kernel_initializer, name="kernel"
         )
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
         return self._over_time(inputs) if self.is_temporal else self._over_space(inputs)
@@ -73,15 +77,20 @@ class FactorizedConv(keras.layers.Layer):
     def _over_space(self, x: Any) -> Any:
         _, frames, *picture = x.shape
         x = ops.reshape(x, (-1, *picture))
-        x = ops.conv(x, self.kernel, strides=self.spatial_stride, padding="same", data_format="channels_last")
+        x = self._convolve(x, self.spatial_stride)
         return ops.reshape(x, (-1, frames, *x.shape[1:]))
 
     def _over_time(self, x: Any) -> Any:
         x = subsample(x, self.spatial_stride)
         _, frames, height, width, channels = x.shape
         x = ops.reshape(x, (-1, frames, height * width, channels))
-        x = ops.conv(x, self.kernel, padding="same", data_format="channels_last")
+        x = self._convolve(x)
         return ops.reshape(x, (-1, frames, height, width, self.filters))
+
+    def _convolve(self, x: Any, stride: int = 1) -> Any:
+        x = ops.conv(x, self.kernel, strides=stride, padding="same", data_format="channels_last")
+        # Added before any reshape, so that converters see a convolution with a bias.
+        return x if self.bias is None else x + self.bias
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, frames, *picture, _ = input_shape
@@ -95,4 +104,5 @@ class FactorizedConv(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "spatial_stride": self.spatial_stride,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "use_bias": self.use_bias,
         }

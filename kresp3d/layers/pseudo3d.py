@@ -49,9 +49,9 @@ class Pseudo3D(keras.layers.Layer):
         self.spatial_stride = spatial_stride
         self.attention_pool = attention_pool
         self.norm = norm
-        policy = self.dtype_policy
-        appearance = FactorizedConv(filters, (1, 3), spatial_stride, dtype=policy, name="conv")
-        motion = FactorizedConv(filters, (3, 1), spatial_stride, dtype=policy, name="conv")
+        policy, use_bias = self.dtype_policy, norm == "folded"
+        appearance = FactorizedConv(filters, (1, 3), spatial_stride, use_bias=use_bias, dtype=policy, name="conv")
+        motion = FactorizedConv(filters, (3, 1), spatial_stride, use_bias=use_bias, dtype=policy, name="conv")
         self.appearance = ConvNorm(appearance, norm, dtype=policy, name="appearance")
         self.motion = ConvNorm(motion, norm, dtype=policy, name="motion")
         self.feature_residual = (

@@ -32,7 +32,7 @@ class Stem(keras.layers.Layer):
         self.filters = filters
         self.variant = variant
         self.norm = norm
-        policy = self.dtype_policy
+        policy, use_bias = self.dtype_policy, norm == "folded"
         if variant == "full3d":
             convs = [
                 keras.layers.Conv3D(
@@ -40,7 +40,7 @@ class Stem(keras.layers.Layer):
                     (3, 7, 7),
                     (1, 2, 2),
                     padding="same",
-                    use_bias=False,
+                    use_bias=use_bias,
                     kernel_initializer="he_normal",
                     dtype=policy,
                     name="conv",
@@ -48,8 +48,8 @@ class Stem(keras.layers.Layer):
             ]
         else:
             convs = [
-                FactorizedConv(filters, (1, 7), 2, dtype=policy, name="conv"),
-                FactorizedConv(filters, (3, 1), dtype=policy, name="conv"),
+                FactorizedConv(filters, (1, 7), 2, use_bias=use_bias, dtype=policy, name="conv"),
+                FactorizedConv(filters, (3, 1), use_bias=use_bias, dtype=policy, name="conv"),
             ]
         self.convs = [ConvNorm(conv, norm, dtype=policy, name=f"conv{i}") for i, conv in enumerate(convs, 1)]
 

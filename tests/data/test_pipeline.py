@@ -15,6 +15,7 @@ from PIL import Image
 
 from kresp3d.config import Config, parse_config
 from kresp3d.data import pipeline
+from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset, video_clips
 from kresp3d.data.records import ShardWriter, parse_record, read_record, write_records
@@ -276,20 +277,22 @@ def test_clips_of_decoded_frames_are_those_of_the_record(tmp_path):
     records = write_records(tmp_path, [(video("v", "run"), frames)], jpeg_quality=95)
     config = make_config(stride=2)
     evaluated, _ = evaluate(records, config, 3)
-    from_pictures = video_clips(iter(stored_pictures(records)), config, clips=3)
+    from_pictures = video_clips(iter(stored_pictures(records)), ClipFormat.of(config), clips=3)
     assert from_pictures.shape == (3, 5, 16, 16, 3)
     assert from_pictures.dtype == np.uint8
     assert np.abs(from_pictures.astype(int) - evaluated).mean() < 0.5
-    assert np.abs(video_clips(frames, config, clips=3).astype(int) - evaluated).mean() < 5  # JPEG's loss
+    assert np.abs(video_clips(frames, ClipFormat.of(config), clips=3).astype(int) - evaluated).mean() < 5  # JPEG's loss
 
 
 def test_clips_of_a_short_video_loop(numbered_records):
-    assert [numbers(clip) for clip in video_clips(numbered(0, 3), make_config(), clips=2)] == [(0, [0, 1, 2, 0, 1])] * 2
+    assert [numbers(clip) for clip in video_clips(numbered(0, 3), ClipFormat.of(make_config()), clips=2)] == [
+        (0, [0, 1, 2, 0, 1])
+    ] * 2
 
 
 def test_frames_of_another_size_do_not_retrace():
     for height, width in ((24, 32), (40, 30), (50, 50)):
-        video_clips(textured(2, height, width), make_config(size=19), clips=1)
+        video_clips(textured(2, height, width), ClipFormat.of(make_config(size=19)), clips=1)
     assert pipeline._compiled_resize(19).experimental_get_tracing_count() == 1
 
 
@@ -324,9 +327,9 @@ def test_a_split_without_videos_is_refused(tmp_path):
 
 def test_frames_that_are_no_pictures_are_refused():
     with pytest.raises(KrespError, match=r"frame 0: expected uint8 \[height, width, 3\], received float32 \[4, 4, 3\]"):
-        video_clips(np.zeros((2, 4, 4, 3), np.float32), make_config(), clips=1)
+        video_clips(np.zeros((2, 4, 4, 3), np.float32), ClipFormat.of(make_config()), clips=1)
     with pytest.raises(KrespError, match="at least one frame"):
-        video_clips([], make_config(), clips=1)
+        video_clips([], ClipFormat.of(make_config()), clips=1)
 
 
 def test_the_rate_counts_the_clips_after_the_first_batch_and_is_logged(monkeypatch, caplog):

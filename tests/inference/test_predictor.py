@@ -7,23 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kresp3d.config import parse_config
+from kresp3d.data.clip_format import ClipFormat
 from kresp3d.errors import KrespError, VideoError
+from kresp3d.inference.engine import Engine
+from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.predictor import find_videos, predict_video
 
-CONFIG = parse_config(
-    {"data": {"fps": 15, "short_side": 32}, "model": {"frames": 4, "size": 16}, "evaluation": {"batch_size": 3}},
-    "the test",
-)
+CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15, short_side=32)
+INFO = NetworkInfo(name="brightness", format="keras", labels=("light", "dark", "none"), clip=CLIP, clips=4, source="")
 
 
-class Brightness:
+class Brightness(Engine):
     """Scores (b, 1 - b, 0) for the mean brightness b of a clip."""
 
     def __init__(self):
+        super().__init__(INFO, batch_size=3)
         self.batches = []
 
-    def probabilities(self, frames):
+    def _score(self, frames):
         self.batches.append(len(frames))
         mean = frames.reshape(len(frames), -1).mean(axis=1) / 255
         return np.stack([mean, 1 - mean, 0 * mean], axis=1).astype(np.float32)
@@ -34,7 +35,7 @@ def test_scores_are_the_mean_over_clips_best_first(make_video, tmp_path):
     frames = np.broadcast_to(levels[:, None, None, None], (40, 40, 48, 3)).copy()
     video = make_video(tmp_path / "v.mp4", frames, fps=15)
     engine = Brightness()
-    found = predict_video(engine, video, ("light", "dark", "none"), CONFIG, clips=4, top=2)
+    found = predict_video(engine, video, clips=4, top=2)
     assert engine.batches == [3, 1]
     starts = np.rint(np.linspace(0, 35, 4)).astype(int)
     expected = np.mean([levels[s : s + 5].mean() / 255 for s in starts])
@@ -47,7 +48,7 @@ def test_a_video_that_cannot_be_decoded_is_named(tmp_path):
     path = tmp_path / "bad.mp4"
     path.write_bytes(b"no video" * 99)
     with pytest.raises(VideoError, match=r"bad\.mp4"):
-        predict_video(Brightness(), path, ("a", "b", "c"), CONFIG, clips=1, top=1)
+        predict_video(Brightness(), path, clips=1, top=1)
 
 
 def test_folders_give_their_videos_at_any_depth_and_files_are_taken_as_they_are(tmp_path):

@@ -21,5 +21,5 @@ def test_common_checks(check_layer, tmp_path):
 
 
 def test_refuses_another_norm():
-    with pytest.raises(ValueError, match="norm must be 'batch' or 'sync_batch', received 'layer'"):
+    with pytest.raises(ValueError, match="norm must be 'batch', 'sync_batch' or 'folded', received 'layer'"):
         ConvNorm(FactorizedConv(6, (3, 1)), norm="layer")

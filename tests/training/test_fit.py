@@ -15,7 +15,7 @@ from rich.console import Console
 from kresp3d.config import parse_config
 from kresp3d.data.prepare import prepare
 from kresp3d.errors import KrespError
-from kresp3d.inference.engine import KerasEngine
+from kresp3d.inference.keras_engine import KerasEngine
 from kresp3d.run_folder import RunFolder
 from kresp3d.training import callbacks, fit
 from kresp3d.training.checkpoint import Checkpoints, Progress

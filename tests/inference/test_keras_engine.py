@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from kresp3d.inference.engine import KerasEngine
+from kresp3d.inference.keras_engine import KerasEngine
 from kresp3d.run_folder import RunFolder
 
 

@@ -1,0 +1,84 @@
+"""The network of a run, run by Keras."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+import kresp3d.layers  # noqa: F401  (a saved network names its layers, and Keras finds them by this import)
+from kresp3d.data.clip_format import ClipFormat
+from kresp3d.errors import KrespError
+from kresp3d.inference.engine import Engine, Precision
+from kresp3d.inference.network_info import NetworkInfo
+from kresp3d.models.inference_network import inference_network
+from kresp3d.run_folder import RunFolder
+
+
+def load_network(run: RunFolder) -> keras.Model:
+    """The trained network of a run, as it was trained.
+
+    Raises:
+        KrespError: If the run has no network yet, or its file cannot be loaded.
+    """
+    if not run.model_file.is_file():
+        raise KrespError(f"{run.path} has no trained network yet (model.keras); finish an epoch of training first")
+    try:
+        with zipfile.ZipFile(run.model_file) as file:
+            damaged = file.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
+        return keras.models.load_model(run.model_file, compile=False)
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise KrespError(
+            f"{run.model_file} cannot be loaded ({reason}); expected a network saved by `kresp3d train`"
+        ) from error
+
+
+def network_info(run: RunFolder) -> NetworkInfo:
+    """What the network of a run takes and gives."""
+    with run.model_file.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return NetworkInfo(
+        name=run.config.name,
+        format="keras",
+        labels=run.classes,
+        clip=ClipFormat.of(run.config),
+        clips=run.config.evaluation.clips,
+        source=digest,
+    )
+
+
+class KerasEngine(Engine):
+    """The trained network of a run, in its inference form.
+
+    Args:
+        run: A run whose training has kept a network.
+        precision: Of the computation; the scores themselves are float32.
+
+    Raises:
+        KrespError: If the run has no network yet, or its file cannot be loaded.
+    """
+
+    def __init__(self, run: RunFolder, *, precision: Precision = "float32") -> None:
+        trained = load_network(run)
+        super().__init__(network_info(run), batch_size=run.config.evaluation.batch_size)
+        self.network = inference_network(trained, precision=precision)
+
+        # One signature for batches of every size: the last, smaller one is not traced again.
+        def forward(frames: Any) -> Any:
+            return self.network({"frames": frames}, training=False)
+
+        signature = [tf.TensorSpec([None, *self.info.clip.shape], tf.uint8)]
+        self._forward = tf.function(forward, input_signature=signature, autograph=False)
+
+    def _score(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        scores: npt.NDArray[np.float32] = self._forward(tf.convert_to_tensor(frames)).numpy()
+        return scores

@@ -1,0 +1,70 @@
+"""What a network takes and gives, as every exported file carries it along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from kresp3d import __version__
+from kresp3d.data.clip_format import ClipFormat
+from kresp3d.errors import KrespError
+
+Format = Literal["keras", "saved_model", "litert", "openvino", "onnx"]
+Quantize = Literal["none", "float16", "dynamic", "int8"]
+QUANTIZE: tuple[Quantize, ...] = get_args(Quantize)
+
+#: Version of this description. A reader refuses any other.
+VERSION = 1
+
+
+class NetworkInfo(BaseModel):
+    """The description of a network in any format."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = VERSION
+    """Of this description."""
+    kresp3d: str = __version__
+    """The release that wrote it."""
+    name: str
+    """The network's name, such as the configuration's `name`."""
+    format: Format
+    quantize: Quantize = "none"
+    """What was done to the weights and activations; `none` is float32."""
+    labels: tuple[str, ...] = Field(min_length=2)
+    """The classes, in the order of the outputs."""
+    clip: ClipFormat
+    clips: PositiveInt
+    """Clips spread over a video whose scores are averaged, unless the user says otherwise."""
+    source: str
+    """SHA-256 of the `model.keras` that it was made of."""
+
+    def to_text(self) -> str:
+        """JSON, as it is stored in exported files."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes, path: Path) -> NetworkInfo:
+        """Read what `to_text` gave.
+
+        Args:
+            text: The JSON.
+            path: The exported file or folder, for messages.
+
+        Raises:
+            KrespError: If it is not a description, or one of another version.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            if key == "version":
+                raise KrespError(
+                    f"{path} was exported by another version of kresp3d (its description is of version "
+                    f"{first['input']!r}, expected {VERSION}); export the run again"
+                ) from None
+            reason = f"{key}: {first['msg']}" if key else first["msg"]
+            raise KrespError(f"{path} carries a damaged description ({reason}); export the run again") from None

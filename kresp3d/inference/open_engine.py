@@ -1,0 +1,83 @@
+"""From a path to what runs the network there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kresp3d.errors import KrespError, UsageError
+from kresp3d.inference.engine import Engine, Precision
+
+#: Suffix of an exported file -> the engine that runs it.
+SUFFIXES = {".tflite": "LiteRT", ".xml": "OpenVINO", ".onnx": "ONNX Runtime"}
+
+
+def open_engine(path: Path, *, precision: Precision = "float32", threads: int | None = None) -> Engine:
+    """Load the network of a run folder or of an exported file, whose name says what runs it.
+
+    Args:
+        path: A run folder; a SavedModel's folder, or the folder of its versions, of which the newest is taken; a
+            `.tflite`, `.xml` or `.onnx` file.
+        precision: Of the computation; only run folders and OpenVINO have a choice.
+        threads: Threads that the network may use; by default all cores. TensorFlow takes the number once in a process,
+            before its first computation.
+
+    Raises:
+        UsageError: If the name is none of these, or the engine has no such precision.
+        KrespError: If the path does not exist, cannot be loaded, or its engine is not installed.
+    """
+    if not path.exists():
+        raise KrespError(f"{path} does not exist; expected a run folder or an exported network")
+    engine = _engine(path, precision, threads)
+    if engine is None:
+        raise UsageError(
+            f"{path} is neither a run folder (config.yaml) nor an exported network: expected a SavedModel's folder "
+            f"or a name that ends in {', '.join(SUFFIXES)}"
+        )
+    return engine()
+
+
+def _engine(path: Path, precision: Precision, threads: int | None) -> Callable[[], Engine] | None:
+    suffix = path.suffix.lower()
+    if suffix == ".xml":
+        from kresp3d.inference.openvino_engine import OpenVINOEngine
+
+        return lambda: OpenVINOEngine(path, precision=precision, threads=threads)
+    if (path / "config.yaml").is_file():
+        from kresp3d.inference.keras_engine import KerasEngine
+        from kresp3d.run_folder import RunFolder
+
+        _limit_tensorflow(threads)
+        return lambda: KerasEngine(RunFolder.open(path), precision=precision)
+    if precision != "float32" and (suffix in SUFFIXES or path.is_dir()):
+        raise UsageError(f"{path} computes as it was exported; --precision is for run folders and OpenVINO files")
+    if suffix == ".tflite":
+        from kresp3d.inference.litert_engine import LiteRTEngine
+
+        return lambda: LiteRTEngine(path, threads=threads)
+    if suffix == ".onnx":
+        from kresp3d.inference.onnx_engine import ONNXEngine
+
+        return lambda: ONNXEngine(path, threads=threads)
+    folder = path if (path / "saved_model.pb").is_file() else _newest_version(path)
+    if folder is not None:
+        from kresp3d.inference.saved_model_engine import SavedModelEngine
+
+        _limit_tensorflow(threads)
+        return lambda: SavedModelEngine(folder)
+    return None
+
+
+def _newest_version(path: Path) -> Path | None:
+    """The folder with the highest number for a name among those that hold a SavedModel."""
+    versions = [p for p in path.glob("*") if p.name.isdecimal() and (p / "saved_model.pb").is_file()]
+    return max(versions, key=lambda p: int(p.name), default=None)
+
+
+def _limit_tensorflow(threads: int | None) -> None:
+    if threads is None:
+        return
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
