@@ -1,0 +1,55 @@
+"""The description that every exported file carries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kresp3d import __version__
+from kresp3d.data.clip_format import ClipFormat
+from kresp3d.errors import KrespError
+from kresp3d.inference.network_info import NetworkInfo
+
+CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=2, fps=15, short_side=32)
+INFO = NetworkInfo(name="tiny", format="litert", quantize="int8", labels=("a b", "ü"), clip=CLIP, clips=3, source="0f")
+FILE = Path("x.tflite")
+
+
+def test_comes_back_from_its_text_as_it_was():
+    assert NetworkInfo.from_text(INFO.to_text(), FILE) == INFO
+
+
+def test_its_text_tells_a_reader_without_kresp3d_what_the_clip_is():
+    values = json.loads(INFO.to_text())
+    assert values["labels"] == ["a b", "ü"] and values["kresp3d"] == __version__
+    assert values["clip"] == {
+        "frames": 4,
+        "step": 1,
+        "size": 16,
+        "frame_stride": 2,
+        "fps": 15.0,
+        "short_side": 32,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": 2}, r"another version.*version 2, expected 1.*export the run again"),
+        ({"labels": ["one"]}, r"damaged description \(labels: .*at least 2"),
+        ({"clip": {"frames": 4}}, r"damaged description \(clip\.step: "),
+        ({"format": "pickle"}, r"damaged description \(format: "),
+    ],
+)
+def test_another_version_and_a_damaged_one_get_a_sentence_each(change, words):
+    text = json.dumps({**json.loads(INFO.to_text()), **change})
+    with pytest.raises(KrespError, match=rf"^x\.tflite .*{words}"):
+        NetworkInfo.from_text(text, FILE)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", b"\xff\x00"])
+def test_what_is_no_description_gets_a_sentence(text):
+    with pytest.raises(KrespError, match=r"x\.tflite carries a damaged description"):
+        NetworkInfo.from_text(text, FILE)

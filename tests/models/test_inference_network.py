@@ -1,0 +1,118 @@
+"""The folded network against the trained one."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from kresp3d.config import ModelConfig
+from kresp3d.layers import BatchNorm
+from kresp3d.models.inference_network import inference_network
+from kresp3d.models.p3d_resnet import build_model
+
+SMALL = {"frames": 4, "size": 32, "width": 4, "blocks": (1, 2), "fc1": 8, "dropout": 0.5}
+
+
+def trained(**options):
+    """A network whose weights and moving statistics all differ from their first values."""
+    model = build_model(ModelConfig(**{**SMALL, **options}), 3)
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.name in ("gamma", "moving_variance"):
+            weight.assign(random.uniform(0.5, 2.0, weight.shape))
+        elif weight.name in ("beta", "moving_mean", "bias"):
+            weight.assign(random.normal(0, 0.5, weight.shape))
+    # Logits that differ by about 1 between clips, so that the softmax tells them apart.
+    last = model.get_layer("fc2")
+    last.kernel.assign(last.kernel / np.std(model({"frames": clips(model)}, training=False), axis=0).max())
+    last.bias.assign(-np.mean(model({"frames": clips(model)}, training=False), axis=0))
+    return model
+
+
+def clips(model, batch=3):
+    """Noise, each clip brighter than the one before and with more motion."""
+    shape = (batch, *model.input["frames"].shape[1:])
+    noise = np.random.default_rng(1).integers(0, 256, shape)
+    return (noise * np.linspace(0.05, 1, batch)[:, None, None, None, None]).astype("uint8")
+
+
+def softmax(logits):
+    exponents = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"modality": "rgb", "stem_pool": True},
+        {"modality": "residual", "step": 2, "expansion": 4},
+        {"attention": False, "feature_residual": False},
+        {"attention_pool": "space", "norm": "sync_batch"},
+        {"variant": "full3d"},
+    ],
+    ids=str,
+)
+def test_gives_the_softmax_of_the_trained_network(options):
+    network = trained(**options)
+    folded = inference_network(network)
+    frames = clips(network)
+    expected = softmax(np.asarray(network({"frames": frames}, training=False)))
+    assert expected.std(axis=0).max() > 1e-3, "the clips must be told apart"
+    np.testing.assert_allclose(folded({"frames": frames}), expected, atol=1e-5)
+
+
+def test_holds_no_batch_norm_no_dropout_and_nothing_to_update():
+    folded = inference_network(trained())
+    layers = list(folded._flatten_layers())
+    assert not [layer for layer in layers if isinstance(layer, (BatchNorm, keras.layers.Dropout))]
+    assert not folded.non_trainable_variables
+    convolutions = [layer for layer in layers if hasattr(layer, "kernel")]
+    assert convolutions and all(layer.bias is not None for layer in convolutions)
+
+
+def test_leaves_the_trained_network_as_it_was():
+    network = trained()
+    before = [np.array(weight) for weight in network.weights]
+    for weight in inference_network(network).weights:
+        weight.assign(np.zeros(weight.shape))
+    for weight, value in zip(network.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_a_network_trained_in_mixed_precision_computes_in_the_precision_asked_for():
+    reference = trained()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build_model(ModelConfig(**SMALL), 3)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    network.set_weights(reference.get_weights())
+    frames = clips(network)
+    expected = inference_network(reference)({"frames": frames})
+    single, half = (inference_network(network, precision=p) for p in ("float32", "bfloat16"))
+    np.testing.assert_allclose(single({"frames": frames}), expected, atol=1e-6)
+    assert np.abs(half({"frames": frames}) - np.asarray(expected)).max() < 0.05
+    assert half.get_layer("res2_1").compute_dtype == "bfloat16" and single.get_layer("res2_1").compute_dtype == "float32"
+    assert half.output.dtype == "float32" and {weight.dtype for weight in half.weights} == {"float32"}
+
+
+def test_takes_the_same_frames_as_numbers_without_integers():
+    network = trained()
+    frames = clips(network)
+    floating = inference_network(network, input_dtype="float32")
+    assert floating.input["frames"].dtype == "float32"
+    np.testing.assert_array_equal(
+        floating({"frames": frames.astype("float32")}), inference_network(network)({"frames": frames})
+    )
+
+
+def test_can_be_saved_and_restored(tmp_path):
+    network = trained()
+    folded = inference_network(network)
+    folded.save(tmp_path / "folded.keras")
+    restored = keras.models.load_model(tmp_path / "folded.keras")
+    frames = clips(network)
+    np.testing.assert_array_equal(restored({"frames": frames}), folded({"frames": frames}))
