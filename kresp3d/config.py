@@ -22,6 +22,7 @@ SYNTHETIC = "synthetic"
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Scale = Annotated[float, Field(gt=0.0, le=1.0)]
+Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 
@@ -89,6 +90,8 @@ class AugmentConfig(Section):
     """Side of the square crop, as a share of the short side; one is drawn for each clip."""
     positions: Literal["corners", "centre"] = "corners"
     """`corners`: the four corners and the centre."""
+    speeds: tuple[Speed, ...] = Field((1.0,), min_length=1)
+    """How fast the video plays, as a multiple of its own speed; one is drawn for each clip."""
     flip: bool = True
     """Mirror half of the clips. Off where left and right tell classes apart."""
 

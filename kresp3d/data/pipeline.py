@@ -1,7 +1,7 @@
 """Clips for training and evaluation, out of a records folder, as `tf.data`.
 
-    training     position ─▶ video, start, crop, flip ─▶ read one record at its offset ─▶ decode the clip's frames only
-                             (pure functions of seed, epoch, position)                    ─▶ resize ─▶ batch
+    training     position ─▶ video, speed, start, crop, flip ─▶ read one record at its offset ─▶ decode the clip's
+                             (pure functions of seed, epoch, position)           frames only ─▶ resize ─▶ batch
     evaluation   video ─▶ read its record once ─▶ decode each needed frame once ─▶ its clips ─▶ batch
 
 Nothing is shuffled in a buffer and no state is kept, so a training dataset can start at any epoch at no cost and give
@@ -29,7 +29,7 @@ from kresp3d.data.augment import Box, centre_box, training_boxes
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Record
 from kresp3d.data.records import parse_record, read_record
-from kresp3d.data.sampling import clip_indices, number_of_starts, uniform_starts
+from kresp3d.data.sampling import clip_indices, number_of_starts, played_offsets, uniform_starts
 from kresp3d.errors import KrespError
 
 logger = logging.getLogger("kresp3d")
@@ -74,7 +74,10 @@ def training_dataset(
     augment, batch = config.clip.augment, config.training.batch_size
     form = ClipFormat.of(config)
     videos = _Videos.of(records, folder, classes)
-    starts = tf.constant([number_of_starts(record.frames, form.span) for record in records], tf.int64)
+    # One row for each speed, then as many starts as a video has for that row's clip.
+    offsets = np.stack([played_offsets(form.length, form.frame_stride, speed) for speed in augment.speeds])
+    starts = tf.constant([[number_of_starts(r.frames, row[-1] + 1) for row in offsets] for r in records], tf.int64)
+    offsets = tf.constant(offsets)
     boxes = _box_table([training_boxes(*size, augment.scales, augment.positions) for size in videos.sizes])
     clips = len(records) * config.clip.per_video
     in_epoch = steps_per_epoch(len(records), config) * batch
@@ -83,10 +86,11 @@ def training_dataset(
         epoch, position = count // in_epoch, count % in_epoch
         key = tf.stack([tf.constant(config.seed, tf.int64), epoch])
         video = videos.at(_shuffled(position % clips, clips, key) % len(records))
-        seeds = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(key, position), 3)
-        start = _draw(seeds[0], starts[video.row])
+        seeds = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(key, position), 4)
+        speed = _draw(seeds[3], tf.constant(len(augment.speeds), tf.int64))
+        start = _draw(seeds[0], starts[video.row, speed])
         box = boxes[video.size, _draw(seeds[1], tf.constant(boxes.shape[1], tf.int64))]
-        indices = clip_indices(start, form.length, form.frame_stride, video.frames)
+        indices = (start + offsets[speed]) % video.frames
         frames = _read_frames(video, indices, box, form.size)
         if augment.flip:
             frames = tf.cond(_draw(seeds[2], tf.constant(2, tf.int64)) == 1, lambda: frames[:, :, ::-1], lambda: frames)

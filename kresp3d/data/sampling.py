@@ -41,6 +41,20 @@ def clip_indices(start: Any, n: int, stride: int, n_frames: Any) -> Any:
     return (start + stride * np.arange(n, dtype=np.int64)) % n_frames
 
 
+def played_offsets(n: int, stride: int, speed: float) -> npt.NDArray[np.int64]:
+    """Frames of a clip counted from its first, where the video plays `speed` times as fast.
+
+    Args:
+        n: Frames of the clip, `T + s`.
+        stride: Frame stride at a speed of 1.
+        speed: Above 0. The frame nearest to each time is taken, so below a stride of 1 frames come repeatedly.
+
+    Returns:
+        int64 `[n]`, not decreasing, from 0.
+    """
+    return np.floor(stride * speed * np.arange(n) + 0.5).astype(np.int64)
+
+
 def number_of_starts(n_frames: int, span: int) -> int:
     """Places at which a clip may start in training; 1, at frame 0, where the video is shorter than the clip."""
     return max(n_frames - span, 0) + 1

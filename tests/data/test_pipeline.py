@@ -185,6 +185,22 @@ def test_training_clips_start_anywhere_in_the_video_and_never_loop_a_long_one(nu
     assert seen[3] == set(range(14 - 9 + 1))
 
 
+def test_training_clips_play_at_every_speed_and_fit_the_video_at_each(numbered_records):
+    config = make_config(frames=4, stride=2, batch=150, per_video=25, speeds=(0.5, 1.0, 1.5))
+    played = {speed: [int(2 * speed * t + 0.5) for t in range(5)] for speed in (0.5, 1.0, 1.5)}
+    seen: dict[tuple[int, float], set[int]] = {}
+    for frames, _ in read(train(numbered_records, config), 8):
+        for clip in frames:
+            number, times = numbers(clip)
+            (speed,) = (
+                s for s, row in played.items() if times == [(times[0] + offset) % FRAMES[number] for offset in row]
+            )
+            seen.setdefault((number, speed), set()).add(times[0])
+    for number, speed in itertools.product((0, 1, 2, 3), played):
+        last = max(FRAMES[number] - played[speed][-1] - 1, 0)
+        assert seen[number, speed] == set(range(last + 1))
+
+
 @pytest.mark.parametrize("flip", [False, True])
 def test_augmentation_is_one_known_crop_and_flip_for_all_frames_of_a_clip(tmp_path, flip):
     still = np.repeat(textured(1, 24, 32), 8, axis=0)

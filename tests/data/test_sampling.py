@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.data.sampling import clip_indices, clip_span, number_of_starts, uniform_starts
+from kresp3d.data.sampling import clip_indices, clip_span, number_of_starts, played_offsets, uniform_starts
 
 small = st.integers(1, 40)
 
@@ -71,3 +71,21 @@ def test_several_clips_at_once_are_those_clips():
     starts = uniform_starts(30, 9, 4)
     together = clip_indices(starts[:, None], 5, 2, 30)
     assert together.tolist() == [clip_indices(start, 5, 2, 30).tolist() for start in starts]
+
+
+@given(st.integers(1, 64), st.integers(1, 8))
+def test_at_its_own_speed_a_video_plays_as_the_stride_says(n, stride):
+    assert (played_offsets(n, stride, 1.0) == clip_indices(0, n, stride, n * stride)).all()
+
+
+@given(st.integers(1, 64), st.integers(1, 8), st.floats(0.25, 4.0))
+def test_a_faster_video_is_read_at_the_nearest_frames(n, stride, speed):
+    offsets = played_offsets(n, stride, speed)
+    assert offsets[0] == 0
+    assert np.abs(offsets - [speed * stride * t for t in range(n)]).max() <= 0.5
+
+
+def test_speeds_by_hand():
+    assert played_offsets(5, 2, 0.75).tolist() == [0, 2, 3, 5, 6]
+    assert played_offsets(5, 1, 0.5).tolist() == [0, 1, 1, 2, 2]
+    assert played_offsets(3, 2, 1.5).tolist() == [0, 3, 6]
