@@ -90,7 +90,7 @@ class AugmentConfig(Section):
     """Side of the square crop, as a share of the short side; one is drawn for each clip."""
     positions: Literal["corners", "centre"] = "corners"
     """`corners`: the four corners and the centre."""
-    speeds: tuple[Speed, ...] = Field((1.0,), min_length=1)
+    speeds: tuple[Speed, ...] = Field(default=(1.0,), min_length=1)
     """How fast the video plays, as a multiple of its own speed; one is drawn for each clip."""
     flip: bool = True
     """Mirror half of the clips. Off where left and right tell classes apart."""

@@ -41,3 +41,14 @@ def read_text(path: str) -> str | None:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+
+
+def peak_memory() -> int | None:
+    """Most bytes of memory this process has had in use so far; `None` where it is not known.
+
+    Not `getrusage`, which after a fork also counts what the parent had in use.
+    """
+    for line in (read_text("/proc/self/status") or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None

@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kresp3d import __version__
 from kresp3d.config import Config, load_config
@@ -40,7 +40,9 @@ _COLUMNS = ("name", "label", "group", "split")
 _LOCK, _PART = ".lock", ".part-"
 _OWN = ("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "config.yaml")
 _REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
-_RESULTS = ("model.keras", *_REPORT, *(f"evaluation-{split}" for split in ("train", "validation", "test")))
+_RESULTS = ("model.keras", *_REPORT)
+#: Folders of evaluations with other settings than the run's own begin so.
+_EVALUATION = "evaluation-"
 
 
 def command_line() -> str:
@@ -98,7 +100,7 @@ class RunFolder:
         # Without a configuration even a file of a run's name is somebody else's.
         own = (_LOCK, *_OWN, *_RESULTS) if self.config_file.exists() else (_LOCK,)
         names = sorted(p.name for p in self.path.iterdir())
-        foreign = [name for name in names if name not in own and not name.startswith(_PART)]
+        foreign = [name for name in names if name not in own and not name.startswith((_PART, _EVALUATION))]
         if foreign:
             raise KrespError(f"{self.path} holds something that is no part of a run ({foreign[0]}); give another --out")
         if not overwrite and (self.checkpoints.exists() or self.model_file.exists()):
@@ -137,7 +139,8 @@ class RunFolder:
 
     def _clear(self) -> None:
         # The configuration goes last: with it the rest is known for a run's, should this be interrupted.
-        for target in (*self.path.glob(f"{_PART}*"), *(self.path / name for name in (*_RESULTS, *_OWN))):
+        others = (*self.path.glob(f"{_PART}*"), *self.path.glob(f"{_EVALUATION}*"))
+        for target in (*others, *(self.path / name for name in (*_RESULTS, *_OWN))):
             if target.is_dir():
                 shutil.rmtree(target)
             else:
@@ -260,20 +263,31 @@ class RunFolder:
             KrespError: If one does already.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / _LOCK).open("w") as file:
-            _lock(file, self.path)
+        with locked(self.path, f"training in {self.path}; wait for it, or give another --out"):
             # Only training writes networks, so these are from one that was killed.
             for left in self.path.glob(f"{_PART}*-{self.model_file.name}"):
                 left.unlink()
             yield
 
 
-def _lock(file: IO[str], path: Path) -> None:
-    try:
-        # Released by the system when the process ends, however it ends; so there are no stale locks.
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise KrespError(f"another process is training in {path}; wait for it, or give another --out") from None
+@contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Be the only process that writes into a folder that is there.
+
+    Args:
+        folder: The folder.
+        doing: What another process would be doing, and what to do about it, for the message.
+
+    Raises:
+        KrespError: If another process holds the folder.
+    """
+    with (folder / _LOCK).open("w") as file:
+        try:
+            # Released by the system when the process ends, however it ends; so there are no stale locks.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise KrespError(f"another process is {doing}") from None
+        yield
 
 
 def _environment(records: Records) -> dict[str, Any]:

@@ -7,37 +7,63 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kresp3d.cli.options import precision_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from kresp3d.evaluation.metrics import Evaluation
+    from kresp3d.inference.engine import Engine, Precision
     from kresp3d.run_folder import RunFolder
 
 
 @click.command(name="evaluate")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("network", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), help="[default: the configuration's]")
 @click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the configuration's, 10]")
 @click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Whose videos an exported network is measured on.  [default: the run it was made of]",
+)
+@precision_option
+@click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures here too."
 )
-def command(run: Path, split: str | None, clips: int | None, json_file: Path | None) -> None:
-    """Measure the network of a run: clip and video accuracy, by class and in all.
+def command(
+    network: Path,
+    split: str | None,
+    clips: int | None,
+    run_folder: Path | None,
+    precision: Precision,
+    json_file: Path | None,
+) -> None:
+    """Measure a network, a run folder's or an exported one: clip and video accuracy, by class and in all.
 
-    Writes metrics.json, report.md and figures into the run folder.
+    Writes metrics.json, report.md and figures: into the run folder for the run's own network at its configuration's
+    settings, otherwise into a folder evaluation-… beside what was measured.
     """
     from rich.console import Console
 
     from kresp3d.run_folder import RunFolder, command_line
 
-    folder = RunFolder.open(run)
-    settings = folder.config.evaluation
+    is_run = (network / "config.yaml").is_file()
+
+    from kresp3d.inference.open_engine import open_engine
+
+    engine = open_engine(network, precision=precision)
+    run = RunFolder.open(run_folder or (network if is_run else _made_of(network)))
+    settings = run.config.evaluation
+    split, clips = split or settings.split, clips or settings.clips
+    is_main = is_run and run_folder is None and precision == "float32"
+    is_main = is_main and (split, clips) == (settings.split, settings.clips)
+    name = f"evaluation-{split}" + ("" if clips == settings.clips else f"-{clips}-clips")
+    name += "" if precision == "float32" else f"-{precision}"
+    folder = None if is_main else network / name if is_run else network.parent / f"{network.name}-{name}"
     evaluation = measure(
-        folder,
-        split or settings.split,
-        clips or settings.clips,
-        Console(highlight=False, soft_wrap=True),
-        command_line(),
+        run, engine, split, clips, Console(highlight=False, soft_wrap=True), command_line(), folder=folder
     )
     if json_file is not None:
         from kresp3d.evaluation.report import write_metrics
@@ -45,18 +71,38 @@ def command(run: Path, split: str | None, clips: int | None, json_file: Path | N
         write_metrics(json_file, evaluation)
 
 
-def measure(run: RunFolder, split: str, clips: int, console: Console, command_line: str) -> Evaluation:
-    """Evaluate a run, write its report and print the summary."""
+def measure(
+    run: RunFolder,
+    engine: Engine,
+    split: str,
+    clips: int,
+    console: Console,
+    command_line: str,
+    *,
+    folder: Path | None = None,
+) -> Evaluation:
+    """Evaluate a network on a run's videos, write the report into `folder` or the run's, and print the summary."""
     from kresp3d.cli.progress import progress_bar
     from kresp3d.data.index import reading
     from kresp3d.evaluation.evaluate import evaluate, report
     from kresp3d.evaluation.report import summary_table
-    from kresp3d.inference.keras_engine import KerasEngine
 
-    engine = KerasEngine(run)
     with reading(run.records_folder), progress_bar("Evaluating", "clips") as progress:
         evaluation = evaluate(engine, run, split=split, clips=clips, progress=progress)
-    path = report(run, evaluation, command=command_line)
+    path = report(run, evaluation, command=command_line, folder=folder)
     console.print(summary_table(evaluation))
-    console.print(f"Report: {path}")
+    console.print(f"Report: {path}", markup=False)
     return evaluation
+
+
+def _made_of(network: Path) -> Path:
+    """The run of an exported network."""
+    from kresp3d.errors import UsageError
+    from kresp3d.export.parity import source_run
+
+    run = source_run(network)
+    if run is None:
+        raise UsageError(f"{network} does not say which run it was made of; name one whose videos to use by --run")
+    if not run.is_dir():
+        raise UsageError(f"{network} was made of {run}, which is gone; name a run whose videos to use by --run")
+    return run

@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("kresp3d.cli.train", "Train a network on videos."),
     "evaluate": ("kresp3d.cli.evaluate", "Measure a trained network."),
     "predict": ("kresp3d.cli.predict", "Name the actions in videos."),
+    "export": ("kresp3d.cli.export", "Write the network for TF Serving, phones, OpenVINO and ONNX."),
+    "bench": ("kresp3d.cli.bench", "Time networks, trained and exported."),
     "profile": ("kresp3d.cli.profile", "Count a network's parameters and multiply-adds."),
     "data": ("kresp3d.cli.data", "Render, prepare, check and look at videos."),
     "doctor": ("kresp3d.cli.doctor", "Say what works on this machine, and what to do about the rest."),

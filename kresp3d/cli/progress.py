@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import click
 
@@ -67,6 +67,28 @@ def progress_bar(text: str, unit: str = "videos") -> Iterator[Callable[[int, int
                 progress.update(tasks[0], completed=done)
             else:
                 tasks.append(progress.add_task(text, total=total, completed=done))
+
+        yield show
+
+
+@contextmanager
+def progress_bars(units: Mapping[str, str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Show work of several parts, a bar for each in turn.
+
+    Args:
+        units: What is counted in each part, in the plural, by the part's name.
+
+    Yields:
+        A function to be called with the part, the number done and the number of all.
+    """
+    with ExitStack() as stack:
+        shown: dict[str, Callable[[int, int], None]] = {}
+
+        def show(part: str, done: int, total: int) -> None:
+            if part not in shown:
+                stack.close()
+                shown[part] = stack.enter_context(progress_bar(part, units[part]))
+            shown[part](done, total)
 
         yield show
 

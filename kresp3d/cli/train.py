@@ -70,4 +70,6 @@ def command(
         if split not in run.splits:
             console.print(f"No {split} videos: nothing is measured.")
             return
-        measure(run, split, run.config.evaluation.clips, console, command_line())
+        from kresp3d.inference.keras_engine import KerasEngine
+
+        measure(run, KerasEngine(run), split, run.config.evaluation.clips, console, command_line())

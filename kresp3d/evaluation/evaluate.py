@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kresp3d.config import Config
 from kresp3d.data.pipeline import evaluation_dataset
+from kresp3d.errors import KrespError
 from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.evaluation.report import write_report
 from kresp3d.inference.engine import Engine
@@ -34,8 +35,13 @@ def evaluate(
         progress: Called with the clips done and all clips.
 
     Raises:
-        KrespError: If the split is empty or its records are gone.
+        KrespError: If the split is empty or its records are gone, or the network knows other classes than the run.
     """
+    if engine.info.labels != run.classes:
+        raise KrespError(
+            f"{engine.info.name} ({engine.info.format}) knows {_short(engine.info.labels)}, but the run {run.path} has "
+            f"{_short(run.classes)}; measure it on a run with the same classes by --run"
+        )
     records = run.records(split)
     dataset = evaluation_dataset(records, run.records_folder, run.classes, run.config, clips=clips)
     total, done, scores = len(records) * clips, 0, []
@@ -55,18 +61,25 @@ def evaluate(
     )
 
 
-def report(run: RunFolder, evaluation: Evaluation, *, command: str) -> Path:
-    """Write the report of an evaluation into its run's folder, and its confusion matrix into TensorBoard's logs.
+def report(run: RunFolder, evaluation: Evaluation, *, command: str, folder: Path | None = None) -> Path:
+    """Write the report of an evaluation.
 
-    The figures of another split than the configured one go to a folder of their own below it, so that they never
-    stand where the test figures are looked for.
+    Args:
+        run: Whose videos were used.
+        evaluation: What was measured.
+        command: The command line.
+        folder: Where to; by default the run's folder, and then the confusion matrix goes into TensorBoard's logs too.
+
+    Returns:
+        The path of `report.md`.
     """
     history = run.history_file if run.history_file.is_file() else None
-    is_main = evaluation.split == run.config.evaluation.split
-    folder = run.path if is_main else run.path / f"evaluation-{evaluation.split}"
+    info = _summary(run.config, run)
+    if folder is not None:
+        return write_report(folder, evaluation, command=command, run_info=info)
     with run.disk_errors():
-        path = write_report(folder, evaluation, command=command, run_info=_summary(run.config, run), history=history)
-        picture = tf.io.decode_png((folder / "figures" / "confusion.png").read_bytes(), channels=3)
+        path = write_report(run.path, evaluation, command=command, run_info=info, history=history)
+        picture = tf.io.decode_png((run.path / "figures" / "confusion.png").read_bytes(), channels=3)
         writer = tf.summary.create_file_writer(str(run.logs), filename_suffix=f".{evaluation.split}")
         with writer.as_default():
             tf.summary.image(f"confusion/{evaluation.split}", picture[None], step=_epochs(history))
@@ -97,3 +110,7 @@ def _summary(config: Config, run: RunFolder) -> dict[str, str]:
             if environment["packages"][name]
         ),
     }
+
+
+def _short(labels: Sequence[str]) -> str:
+    return f"{len(labels)} classes ({', '.join(labels[:3])}{', …' if len(labels) > 3 else ''})"

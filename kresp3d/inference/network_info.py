@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
@@ -16,7 +16,7 @@ Quantize = Literal["none", "float16", "dynamic", "int8"]
 QUANTIZE: tuple[Quantize, ...] = get_args(Quantize)
 
 #: Version of this description. A reader refuses any other.
-VERSION = 1
+VERSION: Final = 1
 
 
 class NetworkInfo(BaseModel):

@@ -23,14 +23,14 @@ def open_engine(path: Path, *, precision: Precision = "float32", threads: int | 
             before its first computation.
 
     Raises:
-        UsageError: If the name is none of these, or the engine has no such precision.
-        KrespError: If the path does not exist, cannot be loaded, or its engine is not installed.
+        UsageError: If the engine has no such precision.
+        KrespError: If the path is none of these, cannot be loaded, or its engine is not installed.
     """
     if not path.exists():
         raise KrespError(f"{path} does not exist; expected a run folder or an exported network")
     engine = _engine(path, precision, threads)
     if engine is None:
-        raise UsageError(
+        raise KrespError(
             f"{path} is neither a run folder (config.yaml) nor an exported network: expected a SavedModel's folder "
             f"or a name that ends in {', '.join(SUFFIXES)}"
         )

@@ -71,6 +71,8 @@ def _folded(layer: ConvNorm) -> list[Any]:
     `beta - mean * scale`, where `scale = gamma / sqrt(variance + epsilon)`.
     """
     norm = layer.norm
+    if norm is None:
+        return list(layer.get_weights())
     gamma, beta, mean, variance = (np.asarray(v, np.float64) for v in norm.get_weights())
     scale = gamma / np.sqrt(variance + norm.epsilon)
     (kernel,) = layer.conv.get_weights()

@@ -79,7 +79,7 @@ def test_figures_equal_an_independent_computation(run, tmp_path, split, clips):
         "video_top5": 1.0,
     }
     assert {key: found[key] for key in expected} == pytest.approx(expected)
-    folder = run if split == "test" else run / "evaluation-train"
+    folder = run if split == "test" else run / "evaluation-train-3-clips"
     with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     # Pillow's and TensorFlow's decoders of JPEG differ by a grey level here and there.
@@ -107,7 +107,7 @@ def test_the_run_keeps_its_split_when_the_table_of_records_changes(run, tmp_path
 
 
 def test_what_is_missing_or_damaged_gets_a_sentence(run, tmp_path, capsys):
-    assert "no run folder" in sentence(["evaluate", tmp_path], capsys)
+    assert "neither a run folder" in sentence(["evaluate", tmp_path], capsys)
     whole = (run / "model.keras").read_bytes()
     for content in (b"", b"no network", whole[: len(whole) // 2], whole[:2000] + bytes(500) + whole[2500:]):
         (run / "model.keras").write_bytes(content)

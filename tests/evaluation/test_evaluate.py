@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kresp3d.errors import KrespError
 from kresp3d.evaluation.evaluate import evaluate
+from kresp3d.inference.engine import Engine
+from kresp3d.inference.keras_engine import network_info
 from kresp3d.run_folder import RunFolder
 
 
-class Colour:
+class Colour(Engine):
     """Scores a clip by the share of each colour channel."""
 
-    def probabilities(self, frames):
+    def _score(self, frames):
         means = frames.astype(np.float64).reshape(len(frames), -1, 3).mean(axis=1)
         return (means / means.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -20,7 +23,9 @@ class Colour:
 def test_every_clip_is_scored_once_and_counted(trained_run):
     calls = []
     run = RunFolder.open(trained_run)
-    found = evaluate(Colour(), run, split="test", clips=3, progress=lambda done, total: calls.append((done, total)))
+    found = evaluate(
+        Colour(network_info(run)), run, split="test", clips=3, progress=lambda done, total: calls.append((done, total))
+    )
     # 6 videos of 3 clips in batches of 4.
     assert calls == [(4, 18), (8, 18), (12, 18), (16, 18), (18, 18)]
     assert (found.videos, found.clips, found.split) == (6, 18, "test")
@@ -28,3 +33,10 @@ def test_every_clip_is_scored_once_and_counted(trained_run):
     assert found.video_top1 == found.clip_top1 == 1.0
     assert found.video_scores.sum(axis=1) == pytest.approx(np.ones(6), abs=1e-5)
     assert [run.classes[label] for label in found.video_labels] == [name.split("/")[0] for name in found.video_names]
+
+
+def test_a_network_of_other_classes_is_refused(trained_run):
+    run = RunFolder.open(trained_run)
+    other = network_info(run).model_copy(update={"labels": ("bend", "jump", "swim")})
+    with pytest.raises(KrespError, match=r"knows 3 classes \(bend, jump, swim\), but the run .* has 3 classes \(bend"):
+        evaluate(Colour(other), run, split="test", clips=1)

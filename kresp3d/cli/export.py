@@ -1,0 +1,86 @@
+"""`kresp3d export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from kresp3d.export.export import ExportFormat
+    from kresp3d.inference.network_info import Quantize
+
+
+@click.command(name="export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["saved_model", "litert", "openvino", "onnx"]),
+    multiple=True,
+    help="What to write; may be repeated.  [default: all that is installed]",
+)
+@click.option(
+    "--quantize",
+    type=click.Choice(["none", "float16", "dynamic", "int8"]),
+    multiple=True,
+    help="Which LiteRT files to write; may be repeated.  [default: all four]",
+)
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Where to.  [default: saved_models/NAME]"
+)
+@click.option(
+    "--videos",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Compare on at most so many test videos, spread over the classes.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files of the same names.")
+def command(
+    run: Path,
+    formats: tuple[ExportFormat, ...],
+    quantize: tuple[Quantize, ...],
+    folder: Path | None,
+    videos: int,
+    overwrite: bool,
+) -> None:
+    """Export the network of a run, and compare every file with it on test videos.
+
+    A file that says something else than the network is kept as NAME.rejected, and the exit code is then 1. The figures
+    are also in parity.json.
+    """
+    from rich.console import Console
+
+    from kresp3d.cli.progress import progress_bars
+    from kresp3d.run_folder import RunFolder
+
+    source = RunFolder.open(run)
+    target = folder or Path("saved_models") / source.config.name
+
+    # After the options are checked: TensorFlow takes seconds to import.
+    from kresp3d.data.index import reading
+    from kresp3d.export.export import export, installed_formats
+    from kresp3d.export.parity import parity_table
+    from kresp3d.inference.network_info import QUANTIZE
+
+    units = {"Exporting": "files", "Comparing": "clips", "Timing": "files"}
+    with progress_bars(units) as progress, reading(source.records_folder):
+        found = export(
+            source,
+            target,
+            formats=formats or installed_formats(),
+            quantize=quantize or QUANTIZE,
+            videos=videos,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(parity_table(found))
+    console.print(f"Exported to {target}", markup=False)
+    rejected = sorted({parity.artefact for parity in found if not parity.within})
+    if rejected:
+        raise click.ClickException(
+            f"{', '.join(rejected)}: outside the stated tolerance, so kept as *.rejected in {target}"
+        )
