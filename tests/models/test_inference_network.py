@@ -95,7 +95,7 @@ def test_a_network_trained_in_mixed_precision_computes_in_the_precision_asked_fo
     single, half = (inference_network(network, precision=p) for p in ("float32", "bfloat16"))
     np.testing.assert_allclose(single({"frames": frames}), expected, atol=1e-6)
     assert np.abs(half({"frames": frames}) - np.asarray(expected)).max() < 0.05
-    assert half.get_layer("res2_1").compute_dtype == "bfloat16" and single.get_layer("res2_1").compute_dtype == "float32"
+    assert [network.get_layer("res2_1").compute_dtype for network in (half, single)] == ["bfloat16", "float32"]
     assert half.output.dtype == "float32" and {weight.dtype for weight in half.weights} == {"float32"}
 
 
