@@ -40,6 +40,13 @@ _VECTOR_FLAGS = {
     "amx_bf16": "AMX bf16",
     "amx_int8": "AMX int8",
 }
+# (name, package, the module that runs the files, kresp3d's extra)
+_FORMATS = (
+    ("LiteRT", "ai-edge-litert", "ai_edge_litert.interpreter", "litert"),
+    ("OpenVINO", "openvino", "openvino", "openvino"),
+    ("ONNX", "onnxruntime", "onnxruntime", "onnx"),
+    ("TF Serving", "tensorflow-serving-api", "tensorflow_serving.apis", "serving"),
+)
 # ffmpeg's codec -> (what is not possible without it, status then)
 _DECODERS: dict[str, tuple[str, Status]] = {
     "h264": ("most videos, and the embedded dataset, cannot be read", "fail"),
@@ -275,6 +282,7 @@ def check_optional() -> list[Check]:
             _import("tensorflow_model_optimization"),
         ),
         _check_io(),
+        *(_check_format(*row) for row in _FORMATS),
         _check_import("jax", "jax", "only to run the network on Keras's JAX backend", _import("jax"), needed=False),
     ]
 
@@ -308,6 +316,17 @@ def io_version(installed: str | None, tensorflow: str | None) -> Check:
         found = f"{installed} beside TensorFlow {tensorflow}: {rule}"
         return Check("optional", name, "warn", found, 'pip install "kresp3d[io]", or uninstall tensorflow-io')
     return Check("optional", name, "ok", installed)
+
+
+def _check_format(name: str, package: str, module: str, extra: str) -> Check:
+    """Check a package that exported files are written or run with."""
+    if _version(package) is None:
+        return Check("optional", name, "none", "not installed", f"to export for it: pip install 'kresp3d[{extra}]'")
+    if package == "openvino":
+        from kresp3d.inference.openvino_engine import load_openvino
+
+        return _check_import(name, package, "", load_openvino)
+    return _check_import(name, package, "", _import(module))
 
 
 def _check_import(name: str, package: str, without: str, load: Callable[[], object], needed: bool = True) -> Check:

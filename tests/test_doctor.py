@@ -146,6 +146,12 @@ def test_an_optional_package_that_does_not_load_is_a_warning_with_the_reason() -
     assert "does not load: ImportError: undefined symbol: x in y" in check.found
 
 
+def test_a_format_that_cannot_be_exported_names_its_extra() -> None:
+    check = doctor._check_format("X", "no-such-package-of-kresp3d", "x", "litert")
+    assert (check.status, check.found) == ("none", "not installed")
+    assert "pip install 'kresp3d[litert]'" in check.advice
+
+
 @pytest.mark.parametrize(("needed", "status"), [(True, "warn"), (False, "none")])
 def test_an_optional_package_that_is_missing_is_said(needed: bool, status: str) -> None:
     check = doctor._check_import("x", "no-such-package-of-kresp3d", "no x", lambda: None, needed)

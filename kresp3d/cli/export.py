@@ -79,8 +79,7 @@ def command(
     console = Console(highlight=False, soft_wrap=True)
     console.print(parity_table(found))
     console.print(f"Exported to {target}", markup=False)
-    rejected = sorted({parity.artefact for parity in found if not parity.within})
+    rejected = {parity.artefact: str(parity.tolerance) for parity in found if not parity.within}
     if rejected:
-        raise click.ClickException(
-            f"{', '.join(rejected)}: outside the stated tolerance, so kept as *.rejected in {target}"
-        )
+        reasons = "; ".join(f"{name} is kept as {name}.rejected ({reason})" for name, reason in rejected.items())
+        raise click.ClickException(f"not all files say what the network says: {reasons}")

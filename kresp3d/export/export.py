@@ -219,9 +219,9 @@ def _compare_all(
 def _precisions(artefact: Artefact) -> tuple[Precision, ...]:
     if artefact.format != "openvino":
         return ("float32",)
-    from kresp3d.inference.openvino_engine import has_bfloat16
+    from kresp3d.inference.openvino_engine import has_bfloat16, load_openvino
 
-    return ("float32", "bfloat16") if has_bfloat16() else ("float32",)
+    return ("float32", "bfloat16") if has_bfloat16(load_openvino().Core()) else ("float32",)
 
 
 def _publish(plan: Sequence[Artefact], found: Sequence[Parity], aside: Path, folder: Path) -> None:

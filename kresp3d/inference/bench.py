@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -137,8 +138,8 @@ def size_on_disk(path: Path) -> int:
 
 
 def bench_table(rows: Sequence[Bench]) -> Table:
-    """Time, rate and memory of networks side by side, for the console."""
-    table = Table(title="One row for each network and batch size", title_justify="left")
+    """Time, rate and memory of networks, a row for each batch size, for the console."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(("network", "batch", "median", "90 %", "clips/s", "size", "peak memory")):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
@@ -163,7 +164,7 @@ def milliseconds(seconds: float | None) -> str:
 
 def megabytes(count: int | None) -> str:
     """A number of bytes for a table."""
-    return "" if count is None else f"{count / 1e6:.1f} MB"
+    return "" if count is None else f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"
 
 
 class _Worker:
