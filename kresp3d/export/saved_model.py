@@ -25,7 +25,7 @@ from kresp3d.inference.saved_model_engine import INFO_FILE
 from kresp3d.models.inference_network import inference_network
 
 #: Clips of a video that run through the network at once. More are no faster on a CPU, and each takes as much memory as
-#: the largest activations: 0.2 GB in the network of the paper's Table 1.
+#: the largest activations: 0.3 GB in the network of the paper's Table 1.
 CLIPS_AT_ONCE = 2
 
 
