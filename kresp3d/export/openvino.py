@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -25,9 +27,10 @@ def write_openvino(trained: keras.Model, info: NetworkInfo, path: Path) -> None:
 
     Raises:
         KrespError: If OpenVINO is not installed.
+        OSError: If the disk is full.
     """
     openvino = load_openvino()
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, _write_errors(path):
         # Keras names the input; the rest is added here. Written elsewhere, since what is read stays mapped.
         plain = Path(folder) / "network.xml"
         inference_network(trained).export(str(plain), format="openvino", verbose=False)
@@ -38,3 +41,14 @@ def write_openvino(trained: keras.Model, info: NetworkInfo, path: Path) -> None:
         openvino.serialize(network, path)
         network.set_rt_info(sha256(path.with_suffix(".bin")), WEIGHTS_KEY)
         openvino.serialize(network, path)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Turn OpenVINO's word for a file that it could not write to the end into Python's."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "iostream error" not in str(error):
+            raise
+        raise OSError(f"OpenVINO could not write {path} whole; is the disk full?") from error

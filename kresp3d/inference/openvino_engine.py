@@ -39,6 +39,11 @@ def load_openvino() -> Any:
     return openvino
 
 
+def has_bfloat16(core: Any) -> bool:
+    """Whether the CPU has instructions for bfloat16, by `openvino.Core`."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -64,7 +69,7 @@ class OpenVINOEngine(Engine):
     def __init__(self, path: Path, precision: Precision = "float32", threads: int | None = None) -> None:
         openvino = load_openvino()
         core = openvino.Core()
-        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bfloat16" and not has_bfloat16(core):
             name = core.get_property("CPU", "FULL_DEVICE_NAME")
             raise KrespError(
                 f"{name} has no bfloat16 instructions, so OpenVINO cannot compute in bfloat16; use float32"
