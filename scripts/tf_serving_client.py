@@ -208,13 +208,16 @@ def command(
     `encoded` sends the frames as JPEG files, `video` as pixels, and `serving_default` sends clips that are cut here.
     """
     info = None if info_file is None else _read_info(info_file)
-    if info is not None:
-        model, fps, short_side = model or info.name, fps or info.clip.fps, short_side or info.clip.short_side
+    model = model or (info and info.name)
     if model is None:
         raise UsageError(
             "no model is named: give --model NAME, or --info saved_models/NAME/1/assets.extra/kresp3d.json"
         )
-    inputs = inputs_for(signature, video, fps=fps or 15.0, short_side=short_side or 256, info=info)
+    if fps is None:
+        fps = info.clip.fps if info else 15.0
+    if short_side is None:
+        short_side = info.clip.short_side if info else 256
+    inputs = inputs_for(signature, video, fps=fps, short_side=short_side, info=info)
     ask, default = (ask_rest, "localhost:8501") if rest else (ask_grpc, "localhost:8500")
     click.echo(table(ask(host or default, model, signature, inputs, timeout=timeout), top))
 

@@ -286,6 +286,9 @@ def test_wrong_usage_is_one_sentence(video, tmp_path, capsys):
     assert client.main([str(video), "--info", str(tmp_path / "none.json")]) == 1
     assert "expected an export's kresp3d.json" in capsys.readouterr().err
     assert client.main([str(video), "--signature", "other"]) == 2
+    capsys.readouterr()
+    assert client.main([str(video), "--model", "tiny", "--fps", "0"]) == 2
+    assert "fps must be a positive number" in capsys.readouterr().err
 
 
 def test_without_the_package_grpc_names_the_extra(video, monkeypatch):
