@@ -285,7 +285,7 @@ def _read_frames(video: _Video, indices: tf.Tensor, box: tf.Tensor, size: int) -
     jpegs = parse_record(read_record(video.shard, video.offset))["frames"]
     needed, where = tf.unique(tf.reshape(indices, [-1]))
     frames = tf.map_fn(
-        lambda jpeg: _resize(
+        lambda jpeg: resize_square(
             # The transform is named since the default may differ between builds.
             tf.image.decode_and_crop_jpeg(jpeg, box, channels=3, dct_method="INTEGER_ACCURATE"),
             size,
@@ -296,7 +296,7 @@ def _read_frames(video: _Video, indices: tf.Tensor, box: tf.Tensor, size: int) -
     return tf.gather(frames, tf.reshape(where, tf.shape(indices)))
 
 
-def _resize(square: tf.Tensor, size: int) -> tf.Tensor:
+def resize_square(square: tf.Tensor, size: int) -> tf.Tensor:
     """Resize a uint8 `[side, side, 3]` square to `[size, size, 3]`.
 
     Shrinking takes the mean of the area under each pixel, which keeps out aliasing as an antialiased bilinear filter
@@ -315,7 +315,7 @@ def _resize(square: tf.Tensor, size: int) -> tf.Tensor:
 @cache
 def _compiled_resize(size: int) -> Any:
     signature = [tf.TensorSpec([None, None, 3], tf.uint8)]
-    return tf.function(lambda square: _resize(square, size), signature, autograph=False)
+    return tf.function(lambda square: resize_square(square, size), signature, autograph=False)
 
 
 def _map(dataset: tf.data.Dataset, function: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:

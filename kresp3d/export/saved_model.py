@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kresp3d.data.pipeline import _resize
+from kresp3d.data.pipeline import resize_square
 from kresp3d.data.sampling import clip_indices
 from kresp3d.export.serving import write_warmup
 from kresp3d.inference.network_info import NetworkInfo
@@ -83,7 +83,7 @@ def _signatures(network: keras.Model, info: NetworkInfo) -> dict[str, Any]:
         def picture(index: tf.Tensor) -> tf.Tensor:
             frame = frames[index]
             top, left, side = centre_square(tf.shape(frame)[0], tf.shape(frame)[1])
-            return _resize(frame[top : top + side, left : left + side], clip.size)
+            return resize_square(frame[top : top + side, left : left + side], clip.size)
 
         return with_labels(mean_score(score, picture, tf.shape(frames, tf.int64)[0], info)[None])
 
@@ -91,7 +91,7 @@ def _signatures(network: keras.Model, info: NetworkInfo) -> dict[str, Any]:
     def encoded(jpegs: tf.Tensor) -> dict[str, tf.Tensor]:
         def one_video(files: tf.Tensor) -> tf.Tensor:
             def picture(index: tf.Tensor) -> tf.Tensor:
-                return _resize(decode_centre_square(files[index]), clip.size)
+                return resize_square(decode_centre_square(files[index]), clip.size)
 
             return mean_score(score, picture, tf.shape(files, tf.int64)[0], info)
 

@@ -241,13 +241,13 @@ def test_only_the_frames_of_the_clip_are_decoded(tmp_path):
 
 def test_a_frame_of_several_clips_is_decoded_once_for_evaluation(numbered_records, monkeypatch):
     decoded = []
-    resize = pipeline._resize
+    resize = pipeline.resize_square
 
     def counting(square, size):
         tf.py_function(lambda: decoded.append(1), [], [])
         return resize(square, size)
 
-    monkeypatch.setattr(pipeline, "_resize", counting)
+    monkeypatch.setattr(pipeline, "resize_square", counting)
     frames, _ = evaluate(numbered_records, make_config(frames=6), 10)
     assert len(frames) == 10 * len(FRAMES)
     assert 0 < len(decoded) <= sum(FRAMES)
