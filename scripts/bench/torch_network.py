@@ -5,14 +5,19 @@ What `kresp3d.models.build_model` builds, for speed comparisons; `copy_weights` 
 
 from __future__ import annotations
 
-import keras
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kresp3d.config import ModelConfig
-from kresp3d.layers import ConvNorm
+
+if TYPE_CHECKING:
+    import keras
+
+    from kresp3d.layers import ConvNorm
 
 
 def conv_norm(channels: int, filters: int, kernel: tuple[int, int], stride: int = 1) -> nn.Sequential:

@@ -60,12 +60,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return values / values.sum(axis=1, keepdims=True)
 
 
-def test_table_1_has_as_many_parameters_as_the_keras_network(torch_network):
-    config = ModelConfig(frames=4, size=32)
-    trained = sum(p.numel() for p in torch_network.Network(config, classes=101).parameters())
-    assert trained == sum(int(np.prod(w.shape)) for w in build_model(config, 101).trainable_weights)
-
-
 @pytest.mark.parametrize("change", [{"variant": "full3d"}, {"modality": "rgb"}, {"expansion": 4}])
 def test_refuses_a_network_that_it_does_not_have(torch_network, change):
     with pytest.raises(ValueError, match="Table 1"):
