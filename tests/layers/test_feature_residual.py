@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kresp3d.layers import FeatureResidual
 
@@ -20,3 +21,11 @@ def test_common_checks(check_layer, tmp_path):
 def test_refuses_a_stride_below_one():
     with pytest.raises(ValueError, match="spatial_stride must be at least 1, received 0"):
         FeatureResidual(0)
+
+
+def test_gradient_is_that_of_the_absolute_difference():
+    f = tf.Variable(np.array([1.0, 5.0, 5.0, 2.0], dtype="float32").reshape(1, 4, 1, 1, 1))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(FeatureResidual()(f))
+    # d|b-a| + d|c-b| + d|d-c| for a < b = c > d; where two are equal, 0.
+    np.testing.assert_array_equal(np.ravel(tape.gradient(total, f)), [-1, 1, 1, -1])

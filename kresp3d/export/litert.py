@@ -1,0 +1,166 @@
+"""LiteRT files (`.tflite`), for phones and small computers.
+
+trained ── inference form ──▶ TensorFlow's converter, batch 1 ──▶ int8: biases corrected ──▶ operators checked
+                                                                       ──▶ description appended ──▶ run once
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kresp3d.errors import KrespError
+from kresp3d.inference.litert_engine import LiteRTEngine, pack
+from kresp3d.inference.network_info import NetworkInfo, Quantize
+from kresp3d.models.inference_network import inference_network
+from kresp3d.quiet import held_stderr
+
+#: Fewest clips on which the range of every tensor is measured: with fewer, values of new clips fall out of it.
+MIN_CALIBRATION_CLIPS = 50
+
+#: Clips on which the mean error of every layer is measured; a mean over a picture and a clip needs fewer than a range.
+CORRECTION_CLIPS = 40
+
+#: By how much the probabilities of a class may fail to add up to 1.
+_SUM_TOLERANCE = 1e-3
+
+
+def write_litert(
+    trained: keras.Model,
+    info: NetworkInfo,
+    path: Path,
+    *,
+    quantize: Quantize,
+    calibration: Iterable[npt.NDArray[np.uint8]] | None = None,
+) -> None:
+    """Write a network as a LiteRT file, with its description inside.
+
+    Whatever is quantised within, the file takes `frames`, uint8 `[1, frames + step, size, size, 3]`, and gives
+    probabilities, float32 `[1, classes]`. It needs LiteRT's builtin operators only, and is run once.
+
+    Args:
+        trained: The network as it was trained.
+        info: Its description.
+        path: The `.tflite`.
+        quantize: `none` computes and stores float32; `float16` stores float16; `dynamic` stores int8 weights and keeps
+            float32 between the layers; `int8` computes everything in integers.
+        calibration: For `int8`, clips of training videos, uint8 `[B, frames + step, size, size, 3]` each, at least
+            `MIN_CALIBRATION_CLIPS` in all.
+
+    Raises:
+        KrespError: If LiteRT is not installed, there are too few clips, or the network needs what LiteRT does not have.
+    """
+    _check_installed()
+    info = info.model_copy(update={"format": "litert", "quantize": quantize})
+    clips = _calibration_clips(calibration) if quantize == "int8" else None
+    network = _convert(trained, quantize, clips)
+    if clips is not None:
+        from kresp3d.export.bias_correction import correct_biases
+
+        chosen = clips[:: max(1, len(clips) // CORRECTION_CLIPS)]
+        with held_stderr():
+            network = correct_biases(network, _convert(trained, "none", None), chosen)
+    check_operators(network, path, integer=quantize == "int8")
+    path.write_bytes(pack(network, info))
+    _try_out(path, clips)
+
+
+def _check_installed() -> None:
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401
+    except ImportError as error:
+        raise KrespError(f"LiteRT cannot be loaded ({error}); install it by `pip install 'kresp3d[litert]'`") from None
+
+
+def _calibration_clips(calibration: Iterable[npt.NDArray[np.uint8]] | None) -> npt.NDArray[np.uint8]:
+    batches = list(calibration or ())
+    count = sum(map(len, batches))
+    if count < MIN_CALIBRATION_CLIPS:
+        raise KrespError(
+            f"int8 needs at least {MIN_CALIBRATION_CLIPS} clips of training videos to measure the range of every "
+            f"tensor, received {count}; export without int8, or prepare more training videos"
+        )
+    return np.concatenate(batches)
+
+
+def _convert(trained: keras.Model, quantize: Quantize, clips: npt.NDArray[np.uint8] | None) -> bytes:
+    """Convert with TensorFlow's converter, through Keras' own export."""
+    import tensorflow as tf
+
+    # The converter quantises an input only where it is a float.
+    network = inference_network(trained, input_dtype="float32" if quantize == "int8" else "uint8")
+    frames = network.input["frames"]
+    spec = keras.InputSpec(shape=(1, *frames.shape[1:]), dtype=frames.dtype, name="frames")
+    target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    options: dict[str, Any] = {"target_spec": target}
+    if quantize != "none":
+        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        target["supported_types"] = [tf.float16]
+    if clips is not None:
+        options["representative_dataset"] = lambda: ([clip[None].astype(np.float32)] for clip in clips)
+        options["inference_input_type"] = tf.uint8
+    with tempfile.TemporaryDirectory() as folder, held_stderr():
+        file = Path(folder) / "network.tflite"
+        network.export(str(file), format="litert", input_signature={"frames": spec}, verbose=False, **options)
+        return file.read_bytes()
+
+
+def check_operators(network: bytes, path: Path, *, integer: bool) -> None:
+    """Make sure that LiteRT has every operator of a network.
+
+    Args:
+        network: The LiteRT file.
+        path: Its name, for messages.
+        integer: Whether it must also compute in integers, but for turning the last numbers into probabilities.
+
+    Raises:
+        KrespError: If it does not.
+    """
+    from kresp3d.export.flatbuffer import FlatBuffer
+
+    buffer = FlatBuffer(network)
+    *inner, last = operators = buffer.operators()
+    foreign = sorted({operator.name for operator in operators if not operator.builtin})
+    if foreign:
+        raise KrespError(
+            f"{path.name}: the network needs {', '.join(foreign)}, which LiteRT does not have; expected builtin "
+            "operators only"
+        )
+    if integer:
+        real = inner if last.name == "DEQUANTIZE" else operators
+        floats = sorted({o.name for o in real if any(_is_float(buffer, t) for t in (*o.inputs, *o.outputs))})
+        if floats:
+            raise KrespError(
+                f"{path.name}: {', '.join(floats)} would be computed in floating point, since LiteRT has no integer "
+                "form of it; export without int8"
+            )
+
+
+def _is_float(buffer: Any, tensor: int) -> bool:
+    return tensor >= 0 and buffer.dtype(tensor).startswith("FLOAT")
+
+
+def _try_out(path: Path, clips: npt.NDArray[np.uint8] | None) -> None:
+    """Run a file once.
+
+    Raises:
+        KrespError: If it gives no probabilities.
+    """
+    engine = LiteRTEngine(path)
+    clip = (
+        np.random.default_rng(0).integers(0, 256, (1, *engine.info.clip.shape), np.uint8)
+        if clips is None
+        else clips[:1]
+    )
+    [scores] = engine.probabilities(clip)
+    if not np.isfinite(scores).all() or abs(scores.sum() - 1) > _SUM_TOLERANCE:
+        raise KrespError(
+            f"{path.name} was written, but gives scores that add up to {scores.sum():g}; expected probabilities"
+        )
