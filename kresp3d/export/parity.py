@@ -190,9 +190,9 @@ def parity_table(rows: Sequence[Parity]) -> Table:
         f"its video top-1 is {percent(first.video_top1_trained)}"
     )
     # Narrow enough for a terminal of 80 columns.
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
-    for column in ("largest Δ", "same top-1", "video top-1", "size", "one clip", "memory", ""):
+    for column in ("Δ", "same\ntop-1", "video\ntop-1", "size\nMB", "time\nms", "memory\nMB", ""):
         table.add_column(column, justify="right" if column else "left", no_wrap=not column)
     for row in rows:
         table.add_row(
@@ -206,8 +206,8 @@ def parity_table(rows: Sequence[Parity]) -> Table:
             "ok" if row.within else "rejected",
         )
     table.caption = (
-        "Largest difference of a class's probability on any clip; share of clips with the same best class; median time "
-        "of one clip; memory of a whole process that runs it."
+        "Δ: largest difference of a class's probability on any clip. Same top-1: share of clips with the same best "
+        "class. Time: median of one clip. Memory: of a whole process that runs it."
     )
     table.caption_justify = "left"
     return table

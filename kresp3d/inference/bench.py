@@ -24,6 +24,7 @@ from kresp3d.data.workers import start_worker
 from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.machine import peak_memory
+from kresp3d.quiet import quieten
 
 #: Rounds in which the networks take turns, so that what else the machine does meets all of them alike.
 ROUNDS = 5
@@ -140,8 +141,9 @@ def size_on_disk(path: Path) -> int:
 def bench_table(rows: Sequence[Bench]) -> Table:
     """Time, rate and memory of networks, a row for each batch size, for the console."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(("network", "batch", "median", "90 %", "clips/s", "size", "peak memory")):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    table.add_column("network", overflow="fold")
+    for column in ("batch", "median ms", "90 % ms", "clips/s", "size MB", "memory MB"):
+        table.add_column(column, justify="right")
     for row in rows:
         for number, timing in enumerate(row.timings):
             first = number == 0
@@ -158,13 +160,13 @@ def bench_table(rows: Sequence[Bench]) -> Table:
 
 
 def milliseconds(seconds: float | None) -> str:
-    """A time for a table."""
-    return "" if seconds is None else f"{1000 * seconds:.1f} ms"
+    """A time for a table, without its unit."""
+    return "" if seconds is None else f"{1000 * seconds:.1f}"
 
 
 def megabytes(count: int | None) -> str:
-    """A number of bytes for a table."""
-    return "" if count is None else f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"
+    """A number of bytes for a table, in MB without the unit."""
+    return "" if count is None else f"{count / 1e6:.{1 if count < 1e8 else 0}f}"
 
 
 class _Worker:
@@ -200,6 +202,8 @@ def _load(path: Path, precision: Precision, threads: int | None) -> None:
     # Before TensorFlow is loaded, for libraries that ask the environment alone.
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+
+    quieten()
 
     from kresp3d.inference.open_engine import open_engine
 

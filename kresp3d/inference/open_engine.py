@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.engine import Engine, Precision
+from kresp3d.quiet import held_stderr
 
 #: Suffix of an exported file -> the engine that runs it.
 SUFFIXES = {".tflite": "LiteRT", ".xml": "OpenVINO", ".onnx": "ONNX Runtime"}
@@ -34,7 +35,9 @@ def open_engine(path: Path, *, precision: Precision = "float32", threads: int | 
             f"{path} is neither a run folder (config.yaml) nor an exported network: expected a SavedModel's folder "
             f"or a name that ends in {', '.join(SUFFIXES)}"
         )
-    return engine()
+    # LiteRT announces its delegate.
+    with held_stderr():
+        return engine()
 
 
 def _engine(path: Path, precision: Precision, threads: int | None) -> Callable[[], Engine] | None:
