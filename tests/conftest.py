@@ -187,3 +187,13 @@ def trained_run(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFa
     (folder / "tiny.yaml").write_text(yaml.safe_dump(values))
     assert main(["train", "--config", str(folder / "tiny.yaml"), "--out", str(folder / "run")]) == 0
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what `kresp3d export` made of `trained_run`: every installed format, of LiteRT int8 alone."""
+    from kresp3d.cli.main import main
+
+    folder = tmp_path_factory.mktemp("exported")
+    assert main(["export", str(trained_run), "--quantize", "int8", "--to", str(folder)]) == 0
+    return folder
