@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: An operator that TensorFlow has to run, and that LiteRT without TensorFlow therefore refuses, begins so.
-FLEX = "Flex"
-
 
 @dataclass(frozen=True)
 class Operator:

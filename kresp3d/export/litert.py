@@ -58,14 +58,14 @@ def write_litert(
     """
     _check_installed()
     info = info.model_copy(update={"format": "litert", "quantize": quantize})
-    clips = _calibration_clips(calibration) if quantize == "int8" else None
-    network = _convert(trained, quantize, clips)
+    clips = calibration_clips(calibration) if quantize == "int8" else None
+    network = convert(trained, quantize, clips)
     if clips is not None:
         from kresp3d.export.bias_correction import correct_biases
 
         chosen = clips[:: max(1, len(clips) // CORRECTION_CLIPS)]
         with held_stderr():
-            network = correct_biases(network, _convert(trained, "none", None), chosen)
+            network = correct_biases(network, convert(trained, "none", None), chosen)
     check_operators(network, path, integer=quantize == "int8")
     path.write_bytes(pack(network, info))
     _try_out(path, clips)
@@ -78,7 +78,12 @@ def _check_installed() -> None:
         raise KrespError(f"LiteRT cannot be loaded ({error}); install it by `pip install 'kresp3d[litert]'`") from None
 
 
-def _calibration_clips(calibration: Iterable[npt.NDArray[np.uint8]] | None) -> npt.NDArray[np.uint8]:
+def calibration_clips(calibration: Iterable[npt.NDArray[np.uint8]] | None) -> npt.NDArray[np.uint8]:
+    """Join batches of clips, uint8 `[N, frames + step, size, size, 3]`, made fit for measuring ranges.
+
+    Raises:
+        KrespError: If there are too few.
+    """
     batches = list(calibration or ())
     count = sum(map(len, batches))
     if count < MIN_CALIBRATION_CLIPS:
@@ -86,11 +91,24 @@ def _calibration_clips(calibration: Iterable[npt.NDArray[np.uint8]] | None) -> n
             f"int8 needs at least {MIN_CALIBRATION_CLIPS} clips of training videos to measure the range of every "
             f"tensor, received {count}; export without int8, or prepare more training videos"
         )
-    return np.concatenate(batches)
+    clips = np.concatenate(batches)
+    # The darkest and the brightest value there can be, in two pixels that stand still: so the input's integers are the
+    # frames' own values, whatever the other clips show.
+    clips[0, :, 0, 0], clips[0, :, 0, -1] = 0, 255
+    return clips
 
 
-def _convert(trained: keras.Model, quantize: Quantize, clips: npt.NDArray[np.uint8] | None) -> bytes:
-    """Convert with TensorFlow's converter, through Keras' own export."""
+def convert(trained: keras.Model, quantize: Quantize, clips: npt.NDArray[np.uint8] | None) -> bytes:
+    """Convert a network with TensorFlow's converter, through Keras' own export.
+
+    Args:
+        trained: The network as it was trained.
+        quantize: See `write_litert`.
+        clips: For `int8`, uint8 `[N, frames + step, size, size, 3]`, on which ranges are measured; else `None`.
+
+    Returns:
+        The LiteRT file, with no description yet; int8 as the converter left it.
+    """
     import tensorflow as tf
 
     # The converter quantises an input only where it is a float.
