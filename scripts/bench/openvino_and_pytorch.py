@@ -4,7 +4,8 @@
     python scripts/bench/openvino_and_pytorch.py
 
 The clip is uint8 and the weights are random. Every contender has a process of its own, and they take turns, one clip
-each, so that what else the machine does meets all of them alike. A ratio is the median of those of the rounds.
+each, so that what else the machine does meets all of them alike. A ratio is the median of those of the rounds. The
+CPU time, of all threads together, depends less on what else runs; it tells the work, not how well threads share it.
 
 PyTorch has its memory in `channels_last_3d`, runs in `inference_mode`, and in bfloat16 its weights are bfloat16,
 which was faster than autocast. "fused" has its batch norms folded by `torch.fx`, as all exported networks have.
@@ -16,6 +17,7 @@ import argparse
 import json
 import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,6 +35,8 @@ CONFIG = Path(__file__).parents[2] / "configs" / "ucf101.yaml"
 BASE = "PyTorch bf16"
 
 Forward = Callable[[np.ndarray], Any]
+#: Seconds by the clock, and of all threads together.
+Times = tuple[float, float]
 
 
 def main() -> None:
@@ -52,15 +56,16 @@ def main() -> None:
     names = [name for name in CONTENDERS if not options.only or name in (*options.only, BASE)]
     with tempfile.TemporaryDirectory() as folder:
         _in_new_process(_write_networks, Path(folder), config, options.classes)
-        seconds = take_turns(names, Path(folder), config, options.threads, options.rounds)
-    rows = [summary(name, seconds[name], seconds[BASE]) for name in names]
+        times = take_turns(names, Path(folder), config, options.threads, options.rounds)
+    rows = [summary(name, times[name], times[BASE]) for name in names]
     if options.json:
         print(json.dumps({"cpu": cpu_name(), "threads": options.threads, "results": rows}, indent=2))
         return
     print(f"{cpu_name()}, {options.threads} threads, {options.rounds} rounds, one clip at a time\n")
-    print(f"{'':24}{'median s':>10}{'min s':>8}{'max s':>8}   as fast as {BASE}, channels last")
+    print(f"{'':24}{'median s':>10}{'min s':>8}{'max s':>8}{'CPU s':>8}   as fast as {BASE}, channels last")
     for row in rows:
-        print(f"{row['name']:24}{row['median']:10.2f}{row['min']:8.2f}{row['max']:8.2f}   {row['ratio']:.2f} times")
+        columns = f"{row['median']:10.2f}{row['min']:8.2f}{row['max']:8.2f}{row['cpu']:8.2f}"
+        print(f"{row['name']:24}{columns}   {row['ratio']:.2f} times")
 
 
 def cpu_name() -> str:
@@ -71,22 +76,24 @@ def cpu_name() -> str:
     return f"{values.get('model name', 'unknown CPU')} ({', '.join(bfloat16) or 'no bfloat16'})"
 
 
-def summary(name: str, seconds: list[float], base: list[float]) -> dict[str, Any]:
+def summary(name: str, times: list[Times], base: list[Times]) -> dict[str, Any]:
     """What is reported of a contender."""
-    ratios = [theirs / own for own, theirs in zip(seconds, base, strict=True)]
+    seconds = [wall for wall, _ in times]
+    ratios = [theirs / own for own, (theirs, _) in zip(seconds, base, strict=True)]
     return {
         "name": name,
         "median": statistics.median(seconds),
         "min": min(seconds),
         "max": max(seconds),
+        "cpu": statistics.median(cpu for _, cpu in times),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
         "seconds": seconds,
     }
 
 
-def take_turns(names: list[str], folder: Path, config: Config, threads: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds for a clip, `rounds` of each contender."""
+def take_turns(names: list[str], folder: Path, config: Config, threads: int, rounds: int) -> dict[str, list[Times]]:
+    """Times of a clip, `rounds` of each contender."""
     context = multiprocessing.get_context("spawn")
     ends: dict[str, Connection] = {}
     processes = []
@@ -96,15 +103,16 @@ def take_turns(names: list[str], folder: Path, config: Config, threads: int, rou
         processes[-1].start()
         other.close()
         ends[name].recv()  # is ready
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
+    times: dict[str, list[Times]] = {name: [] for name in names}
+    for number in range(rounds):
         for name in names:
             ends[name].send(None)
-            seconds[name].append(ends[name].recv())
+            times[name].append(ends[name].recv())
+            print(f"{number + 1}/{rounds} {name}: {times[name][-1][0]:.2f} s", file=sys.stderr, flush=True)
     for process in processes:
         process.terminate()
         process.join()
-    return seconds
+    return times
 
 
 def _contend(name: str, folder: Path, config: Config, threads: int, connection: Connection) -> None:
@@ -117,9 +125,9 @@ def _contend(name: str, folder: Path, config: Config, threads: int, connection: 
     connection.send(None)
     while True:
         connection.recv()
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         forward(frames)
-        connection.send(time.perf_counter() - start)
+        connection.send((time.perf_counter() - wall, time.process_time() - cpu))
 
 
 def _in_new_process(target: Callable[..., None], *arguments: Any) -> None:

@@ -58,9 +58,10 @@ def test_tells_what_the_network_was_exported_as(written, reference):
 def test_bfloat16_is_close_but_not_the_same(written, reference):
     if not has_bfloat16(load_openvino().Core()):
         pytest.skip("this CPU has no bfloat16 instructions")
-    engine = OpenVINOEngine(written, "bfloat16")
-    difference = np.abs(engine.probabilities(clips(8)) - reference.probabilities(clips(8))).max()
-    assert 1e-5 < difference < 0.05
+    exact = np.log(reference.probabilities(clips(8)))
+    difference = np.abs(np.log(OpenVINOEngine(written, "bfloat16").probabilities(clips(8))) - exact).max()
+    # Eight bits of precision in every layer: some percent of the range that the logits have.
+    assert 1e-4 < difference / np.ptp(exact) < 0.1
 
 
 def test_bfloat16_without_instructions_for_it_is_refused(written, monkeypatch):
