@@ -6,7 +6,7 @@ run ── inference form ──▶ written aside ──▶ compared on test cli
 from __future__ import annotations
 
 import json
-import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -48,8 +48,6 @@ _PART = ".part-"
 
 #: Called with what is done, the number done and the number of all.
 Progress = Callable[[str, int, int], None]
-
-logger = logging.getLogger("kresp3d")
 
 
 @dataclass(frozen=True)
@@ -262,6 +260,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except (OSError, tf.errors.OpError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        # TensorFlow names the operation around its message.
+        reason = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", reason)
         raise KrespError(
             f"cannot export into {folder}: {' '.join(reason.split())[:300]}; nothing was changed there. "
             "Make room or put the permissions right, then export again"
