@@ -16,7 +16,7 @@ CLIPS = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def networks():
+def networks(tmp_path_factory):
     """A float32 network of two convolutions, a dense layer and a softmax, and its int8 form, as LiteRT files."""
     keras.utils.set_random_seed(0)
     frames = keras.Input((6, 6, 3), batch_size=1)
@@ -24,13 +24,18 @@ def networks():
     x = keras.layers.Conv2D(5, 3, activation="relu", bias_initializer="ones", name="second")(x)
     x = keras.layers.Dense(3, bias_initializer="ones", name="last")(keras.layers.GlobalAveragePooling2D()(x))
     outputs = keras.layers.Softmax()(x)
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(frames, outputs))
-    plain = converter.convert()
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([clip[None].astype(np.float32)] for clip in CLIPS)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    return plain, converter.convert()
+    model = keras.Model(frames, outputs)
+    files = [tmp_path_factory.mktemp("networks") / name for name in ("plain.tflite", "integer.tflite")]
+    model.export(str(files[0]), format="litert", verbose=False)
+    model.export(
+        str(files[1]),
+        format="litert",
+        verbose=False,
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ([clip[None].astype(np.float32)] for clip in CLIPS),
+        inference_input_type=tf.uint8,
+    )
+    return [file.read_bytes() for file in files]
 
 
 def mean_scores(model):
