@@ -8,6 +8,7 @@ Equalization and Bias Correction", 2019, Sec. 4.2, with measured means).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ ROUNDS = 4
 def correct_biases(model: bytes, reference: bytes, clips: npt.NDArray[np.uint8]) -> bytes:
     """Move the biases of an int8 network so that its mean activations are those of the float32 network.
 
-    Every 2D convolution and fully connected layer without an activation is corrected, channel by channel: there the
-    mean moves by exactly what the bias moves.
+    Every 2D convolution and fully connected layer without an activation, and with a bias of its own, is corrected
+    channel by channel: there the mean moves by exactly what the bias moves.
 
     Args:
         model: An int8 LiteRT file that takes uint8 frames.
@@ -36,7 +37,14 @@ def correct_biases(model: bytes, reference: bytes, clips: npt.NDArray[np.uint8])
     data = bytearray(model)
     buffer = FlatBuffer(data)
     true = _Runner(reference)
-    layers = [o for o in buffer.operators() if o.linear and buffer.name(o.outputs[0]) in true.tensors]
+    operators = buffer.operators()
+    uses = Counter(buffer.buffer(tensor) for o in operators for tensor in o.inputs if tensor >= 0)
+    layers = [
+        o
+        for o in operators
+        # A bias that another layer shares cannot be moved for one of them.
+        if o.linear and buffer.name(o.outputs[0]) in true.tensors and uses[buffer.buffer(o.inputs[2])] == 1
+    ]
     names = [buffer.name(layer.outputs[0]) for layer in layers]
     expected = true.channel_means(names, clips)
     for _ in range(ROUNDS):

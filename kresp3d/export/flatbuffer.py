@@ -72,9 +72,13 @@ class FlatBuffer:
         """A tensor's name."""
         return str(self._graph.Tensors(tensor).Name().decode())
 
+    def buffer(self, tensor: int) -> int:
+        """Number of the memory that holds a tensor's values; constants of equal values share it."""
+        return int(self._graph.Tensors(tensor).Buffer())
+
     def values(self, tensor: int) -> npt.NDArray[np.int32]:
         """The values of an int32 constant, in the file's own memory."""
-        data: npt.NDArray[np.uint8] = self._model.Buffers(self._graph.Tensors(tensor).Buffer()).DataAsNumpy()
+        data: npt.NDArray[np.uint8] = self._model.Buffers(self.buffer(tensor)).DataAsNumpy()
         return data.view(np.int32)
 
 

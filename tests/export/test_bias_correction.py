@@ -25,7 +25,12 @@ def networks(tmp_path_factory):
     x = keras.layers.Dense(3, bias_initializer="ones", name="last")(keras.layers.GlobalAveragePooling2D()(x))
     outputs = keras.layers.Softmax()(x)
     model = keras.Model(frames, outputs)
-    files = [tmp_path_factory.mktemp("networks") / name for name in ("plain.tflite", "integer.tflite")]
+    return export(model, tmp_path_factory.mktemp("networks"))
+
+
+def export(model, folder):
+    """Its float32 and its int8 form as LiteRT files."""
+    files = [folder / name for name in ("plain.tflite", "integer.tflite")]
     model.export(str(files[0]), format="litert", verbose=False)
     model.export(
         str(files[1]),
@@ -92,3 +97,16 @@ def test_nothing_but_biases_changes(networks):
             if operator.linear:
                 buffer.values(operator.inputs[2])[:] = 0
     assert before == after
+
+
+def test_a_bias_that_two_layers_share_stays(tmp_path):
+    keras.utils.set_random_seed(0)
+    frames = keras.Input((6, 6, 3), batch_size=1)
+    x = keras.layers.Conv2D(4, 3, bias_initializer="zeros", name="first")(frames / 255)
+    x = keras.layers.Conv2D(4, 3, bias_initializer="zeros", name="second")(x)
+    model = keras.Model(frames, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(x)))
+    plain, integer = export(model, tmp_path)
+    buffer = FlatBuffer(integer)
+    shared = [buffer.buffer(operator.inputs[2]) for operator in buffer.operators() if operator.linear]
+    assert len(shared) == 2 and len(set(shared)) == 1
+    assert correct_biases(integer, plain, CLIPS) == integer
