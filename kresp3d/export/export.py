@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from kresp3d.data.pipeline import evaluation_dataset
 from kresp3d.errors import KrespError
-from kresp3d.export.parity import PARITY_FILE, Parity, choose, compare, score
+from kresp3d.export.parity import PARITY_FILE, Parity, choose, compare, read_parity, score
 from kresp3d.inference.bench import bench
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.keras_engine import KerasEngine, load_network, network_info
@@ -107,6 +107,8 @@ def export(
     with locked(folder, f"exporting into {folder}; wait for it, or give another --to"), _disk_errors(folder):
         for left in folder.glob(f"{_PART}*"):
             shutil.rmtree(left)
+        # A damaged one is found before the work, not after it.
+        read_parity(folder)
         plan = _plan(engine.info.name, folder, formats, quantize)
         taken = [name for artefact in plan for name in artefact.files if (folder / name).exists()]
         if taken and not overwrite:
@@ -244,9 +246,8 @@ def _write_parity(folder: Path, run: RunFolder, split: str, found: Sequence[Pari
     file = folder / PARITY_FILE
     new = {parity.artefact for parity in found}
     rows = [parity.to_json() for parity in found]
-    if file.is_file():
-        earlier = json.loads(file.read_text(encoding="utf-8"))["artefacts"]
-        rows = [r for r in earlier if r["artefact"] not in new and (folder / r["artefact"]).exists()] + rows
+    earlier = read_parity(folder) or {"artefacts": []}
+    rows = [r for r in earlier["artefacts"] if r["artefact"] not in new and (folder / r["artefact"]).exists()] + rows
     values = {"run": str(run.path.resolve()), "source": network_info(run).source, "split": split, "artefacts": rows}
     write_text(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 

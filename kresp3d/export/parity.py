@@ -16,6 +16,7 @@ from rich.text import Text
 
 from kresp3d.data.index import Record
 from kresp3d.data.pipeline import evaluation_dataset
+from kresp3d.errors import KrespError
 from kresp3d.evaluation.figures import percent
 from kresp3d.evaluation.metrics import video_scores
 from kresp3d.inference.bench import megabytes, milliseconds
@@ -216,7 +217,23 @@ def parity_table(rows: Sequence[Parity]) -> Table:
 def source_run(artefact: Path) -> Path | None:
     """The run that an exported network was made of, as the `parity.json` near it says; `None` where there is none."""
     for folder in (artefact, artefact.parent):
-        file = folder / PARITY_FILE
-        if file.is_file():
-            return Path(json.loads(file.read_text(encoding="utf-8"))["run"])
+        noted = read_parity(folder)
+        if noted is not None:
+            return Path(noted["run"])
     return None
+
+
+def read_parity(folder: Path) -> dict[str, Any] | None:
+    """What the `parity.json` of a folder says; `None` where there is none.
+
+    Raises:
+        KrespError: If it is damaged.
+    """
+    file = folder / PARITY_FILE
+    if not file.is_file():
+        return None
+    try:
+        noted: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return {"run": str(noted["run"]), "artefacts": [row for row in noted["artefacts"] if row["artefact"]]}
+    except (ValueError, KeyError, TypeError):
+        raise KrespError(f"{file} is damaged; delete it, and export the run again") from None

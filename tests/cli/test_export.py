@@ -51,7 +51,7 @@ def test_evaluate_says_what_is_missing(exported_run, trained_run, tmp_path, caps
     capsys.readouterr()
     assert main(["evaluate", str(alone)]) == 2
     assert "does not say which run it was made of" in capsys.readouterr().err
-    (tmp_path / "parity.json").write_text(json.dumps({"run": str(tmp_path / "gone")}))
+    (tmp_path / "parity.json").write_text(json.dumps({"run": str(tmp_path / "gone"), "artefacts": []}))
     assert main(["evaluate", str(alone)]) == 2
     assert "which is gone; name a run whose videos to use by --run" in capsys.readouterr().err
     assert main(["evaluate", str(alone), "--run", str(trained_run), "--clips", "1"]) == 0

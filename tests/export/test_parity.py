@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kresp3d.data.clip_format import ClipFormat
+from kresp3d.errors import KrespError
 from kresp3d.export.parity import choose, compare, parity_table, score, source_run
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.keras_engine import KerasEngine
@@ -116,8 +117,15 @@ def test_engines_score_the_same_clips(trained_run):
 
 
 def test_the_run_is_found_from_a_file_a_version_and_their_folder(tmp_path):
-    (tmp_path / "parity.json").write_text(json.dumps({"run": "/runs/x"}))
+    (tmp_path / "parity.json").write_text(json.dumps({"run": "/runs/x", "artefacts": []}))
     (tmp_path / "3").mkdir()
     for path in (tmp_path, tmp_path / "3", tmp_path / "n.tflite"):
         assert str(source_run(path)) == "/runs/x"
     assert source_run(tmp_path / "3" / "inside") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"run": "x", "artefacts": [1]}'])
+def test_a_damaged_note_gets_a_sentence(tmp_path, text):
+    (tmp_path / "parity.json").write_text(text)
+    with pytest.raises(KrespError, match=r"parity\.json is damaged; delete it"):
+        source_run(tmp_path)
