@@ -25,7 +25,7 @@ from kresp3d.errors import KrespError
 from kresp3d.export.parity import PARITY_FILE, Parity, choose, compare, read_parity, score
 from kresp3d.inference.bench import bench
 from kresp3d.inference.engine import Engine, Precision
-from kresp3d.inference.keras_engine import KerasEngine, load_network, network_info
+from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.network_info import QUANTIZE, NetworkInfo, Quantize
 from kresp3d.inference.open_engine import open_engine
 from kresp3d.run_folder import RunFolder, locked, write_text
@@ -119,7 +119,7 @@ def export(
             _publish(plan, found, Path(aside), folder)
         if "saved_model" in formats:
             _write_serving(folder, engine.info)
-        _write_parity(folder, run, split, found)
+        _write_parity(folder, run, engine.info.source, split, found)
     return found
 
 
@@ -241,14 +241,14 @@ def _write_serving(folder: Path, info: NetworkInfo) -> None:
     write_batching_parameters(folder)
 
 
-def _write_parity(folder: Path, run: RunFolder, split: str, found: Sequence[Parity]) -> None:
+def _write_parity(folder: Path, run: RunFolder, source: str, split: str, found: Sequence[Parity]) -> None:
     """Note how the new artefacts compare; what is known of others that are still there is kept."""
     file = folder / PARITY_FILE
     new = {parity.artefact for parity in found}
     rows = [parity.to_json() for parity in found]
     earlier = read_parity(folder) or {"artefacts": []}
     rows = [r for r in earlier["artefacts"] if r["artefact"] not in new and (folder / r["artefact"]).exists()] + rows
-    values = {"run": str(run.path.resolve()), "source": network_info(run).source, "split": split, "artefacts": rows}
+    values = {"run": str(run.path.resolve()), "source": source, "split": split, "artefacts": rows}
     write_text(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
