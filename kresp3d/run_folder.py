@@ -67,6 +67,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; what is not there is gone already."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run on disk. `path` is its folder."""
@@ -140,10 +148,7 @@ class RunFolder:
         # The configuration goes last: with it the rest is known for a run's, should this be interrupted.
         others = (*self.path.glob(f"{_PART}*"), *self.path.glob(f"{_EVALUATION}*"))
         for target in (*others, *(self.path / name for name in (*_RESULTS, *_OWN))):
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
+            remove(target)
 
     @property
     def config_file(self) -> Path:

@@ -29,7 +29,7 @@ from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.network_info import QUANTIZE, NetworkInfo, Quantize
 from kresp3d.inference.open_engine import open_engine
-from kresp3d.run_folder import RunFolder, locked, write_text
+from kresp3d.run_folder import RunFolder, locked, remove, write_text
 
 ExportFormat = Literal["saved_model", "litert", "openvino", "onnx"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -170,10 +170,7 @@ def _records(run: RunFolder) -> list[Record]:
 def _clear(folder: Path) -> None:
     """Remove what an export left that was killed. For whoever holds the folder's lock."""
     for left in (*folder.glob(f"{_ASIDE}*"), *folder.glob(f".part-*-{PARITY_FILE}")):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
+        remove(left)
 
 
 def _check_free(

@@ -10,7 +10,6 @@ runs/NAME/
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from keras_tuner.engine.trial import Trial
 
 from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.errors import KrespError, UsageError
-from kresp3d.run_folder import locked, write_text
+from kresp3d.run_folder import locked, remove, write_text
 from kresp3d.tuning.journal import Journal, Outcome
 from kresp3d.tuning.oracle import DIGEST, OBJECTIVE, JournaledOracle, with_outcome
 from kresp3d.tuning.space import SearchSpace
@@ -91,11 +90,7 @@ class SweepFolder:
             )
         # The configuration goes last: with it the rest is known for a sweep's, should this be interrupted.
         for name in reversed(_OWN):
-            target = self.path / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
+            remove(self.path / name)
         self.trials.mkdir(parents=True)
         write_text(self.config_file, config.to_yaml())
 
