@@ -103,6 +103,16 @@ class AugmentConfig(Section):
     """How fast the video plays, as a multiple of its own speed; one is drawn for each clip."""
     flip: bool = True
     """Mirror half of the clips. Off where left and right tell classes apart."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Rotate by at most so many degrees, either way; with this and the next three, what comes in is black."""
+    translation: Fraction = 0.0
+    """Move by at most this share of the side, right or left and up or down."""
+    zoom: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Show things up to `1 + zoom` times larger or smaller."""
+    stretch: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Change width over height up to `1 + stretch` times, either way."""
+    brightness: Annotated[float, Field(ge=0, le=3)] = 0.0
+    """Multiply pixels by up to `1 + brightness`, or divide them by it."""
 
 
 class ClipConfig(Section):

@@ -30,6 +30,7 @@ from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Record
 from kresp3d.data.records import parse_record, read_record
 from kresp3d.data.sampling import clip_indices, number_of_starts, played_offsets, uniform_starts
+from kresp3d.data.warp import random_brightness, random_warp, warps
 from kresp3d.errors import KrespError
 
 logger = logging.getLogger("kresp3d")
@@ -86,7 +87,7 @@ def training_dataset(
         epoch, position = count // in_epoch, count % in_epoch
         key = tf.stack([tf.constant(config.seed, tf.int64), epoch])
         video = videos.at(_shuffled(position % clips, clips, key) % len(records))
-        seeds = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(key, position), 4)
+        seeds = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(key, position), 6)
         speed = _draw(seeds[3], tf.constant(len(augment.speeds), tf.int64))
         start = _draw(seeds[0], starts[video.row, speed])
         box = boxes[video.size, _draw(seeds[1], tf.constant(boxes.shape[1], tf.int64))]
@@ -94,6 +95,10 @@ def training_dataset(
         frames = _read_frames(video, indices, box, form.size)
         if augment.flip:
             frames = tf.cond(_draw(seeds[2], tf.constant(2, tf.int64)) == 1, lambda: frames[:, :, ::-1], lambda: frames)
+        if warps(augment):
+            frames = random_warp(frames, augment, seeds[4])
+        if augment.brightness:
+            frames = random_brightness(frames, augment.brightness, seeds[5])
         return {"frames": tf.ensure_shape(frames, form.shape)}, video.label
 
     dataset = _map(tf.data.Dataset.counter(first_epoch * in_epoch), clip)

@@ -227,6 +227,21 @@ def test_augmentation_is_one_known_crop_and_flip_for_all_frames_of_a_clip(tmp_pa
     assert {flipped for *_, flipped in drawn} == ({False, True} if flip else {False})
 
 
+def test_warp_and_brightness_are_drawn_for_each_clip_and_are_the_same_for_all_its_frames(tmp_path):
+    still = np.repeat(textured(1, 24, 32), 8, axis=0)
+    records = write_records(tmp_path, [(video("still", "run"), still)], jpeg_quality=95)
+    plain = {"batch": 20, "flip": False, "scales": (1.0,), "positions": "centre"}
+    ((untouched, _),) = read(train(records, make_config(**plain)), 1)
+    for augment in ({"rotation": 20.0}, {"brightness": 0.5}):
+        config = make_config(**plain, **augment)
+        (_, (frames, _)) = read(train(records, config), 2)
+        np.testing.assert_array_equal(frames, np.broadcast_to(frames[:, :1], frames.shape))
+        assert len(np.unique(frames[:, 0], axis=0)) == 20
+        assert all((clip != untouched[0]).any() for clip in frames)
+        ((again, _),) = read(train(records, config, first_epoch=1), 1)
+        np.testing.assert_array_equal(frames, again)
+
+
 def test_only_the_frames_of_the_clip_are_decoded(tmp_path):
     frames = [tf.io.encode_jpeg(frame).numpy() for frame in numbered(1, 9)]
     broken = [jpeg if index % 2 == 0 else b"no picture" for index, jpeg in enumerate(frames)]
