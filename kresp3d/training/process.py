@@ -92,6 +92,14 @@ class Training:
         values: dict[str, Any] = json.loads(self._metrics.read_text(encoding="utf-8"))
         return values
 
+    @property
+    def seconds(self) -> float:
+        """How long its finished epochs took, over all its processes."""
+        try:
+            return float(json.loads(self.run.training_file.read_text(encoding="utf-8"))["seconds"])
+        except FileNotFoundError:
+            return 0.0
+
     def remove_checkpoints(self) -> None:
         """Delete what is three times as large as the network, and of no more use when the training is done."""
         shutil.rmtree(self.run.checkpoints, ignore_errors=True)
@@ -121,7 +129,7 @@ def start(arguments: Sequence[str], log: IO[bytes], cores: Collection[int] | Non
     """
     command = [sys.executable, "-m", "kresp3d.training.child", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
-    if cores is not None and hasattr(os, "sched_setaffinity"):
+    if cores is not None:
         # Unless it has ended at once, which the caller will see. Python has hardly started by now, and all its threads
         # are made later and by this one.
         with suppress(ProcessLookupError):
