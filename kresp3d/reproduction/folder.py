@@ -35,6 +35,11 @@ class ReproductionFolder:
         """The configuration that all trainings share."""
         return self.path / _CONFIG
 
+    @property
+    def report_file(self) -> Path:
+        """The report."""
+        return self.path / "report.md"
+
     def training(self, row: str, seed: int) -> Training:
         """The training of a row with a seed, begun or not."""
         return Training(self.path / row / f"seed-{seed}")

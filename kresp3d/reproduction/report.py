@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from kresp3d.config import SYNTHETIC, Config
 from kresp3d.data.splits import count
@@ -49,7 +48,7 @@ def write_all(folder: ReproductionFolder, results: Results, facts: Facts) -> lis
     write_claims(folder.path / "claims.csv", judgements)
     for number in results.tables:
         save(table_figure(find_table(number), results), folder.path / "figures" / f"table_{number}.png")
-    write_text(folder.path / "report.md", _markdown(folder, results, judgements, facts))
+    write_text(folder.report_file, _markdown(folder, results, judgements, facts))
     return judgements
 
 
@@ -131,7 +130,7 @@ def paper(entry: Entry) -> str:
 
 def _table_rows(table: Table, results: Results, costs: Mapping[str, Cost]) -> list[list[str]]:
     has_flops = any(entry.gflops is not None for entry in table.entries)
-    papers = "paper, video top-1 / top-5" if any(entry.top5 is not None for entry in table.entries) else "paper"
+    papers = "paper, video top-1" + (" / top-5" if any(entry.top5 is not None for entry in table.entries) else "")
     head = ["network", "seeds", *MEASURE_NAMES.values(), papers, "parameters", "MACs"]
     rows = [[*head, *(["paper, GFLOPs"] if has_flops else [])]]
     rows.append(["---", *["---:"] * (len(rows[0]) - 1)])
@@ -159,7 +158,7 @@ def comparison_words(comparison: Comparison, table: int) -> str:
 
 def points(value: float | None) -> str:
     """A difference of shares in points; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:+.1f}"
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def p_value(value: float | None) -> str:
@@ -171,8 +170,7 @@ def interval(comparison: Comparison) -> str:
     """The 95 % interval in points; a dash where there is none."""
     if comparison.interval is None:
         return "–"
-    low, high = comparison.interval
-    return f"{100 * low:+.1f} to {100 * high:+.1f}"
+    return " to ".join(points(bound) for bound in comparison.interval)
 
 
 def verdict(comparison: Comparison) -> str:
@@ -236,7 +234,8 @@ def detectable_words(results: Results, judgements: Sequence[Judgement]) -> str:
 def _seed_rows(results: Results) -> list[list[str]]:
     seeds = results.seeds
     found = {(result.row, result.seed): result for result in results.trainings}
-    rows = [["row", *(f"seed {seed}" for seed in seeds), "time"], ["---", *["---:"] * (len(seeds) + 1)]]
+    rows = [["row", "network", *(f"seed {seed}" for seed in seeds), "time"]]
+    rows.append(["---", "---", *["---:"] * (len(seeds) + 1)])
     for row in results.rows:
         cells = []
         for seed in seeds:
@@ -247,7 +246,7 @@ def _seed_rows(results: Results) -> list[list[str]]:
             else:
                 cells.append("–" if result is None else result.status)
         times = [result.seconds for result in results.with_status("done") if result.row == row]
-        rows.append([f"`{row}`", *cells, clock(sum(times) / len(times)) if times else "–"])
+        rows.append([f"`{row}`", ROWS[row].label, *cells, clock(sum(times) / len(times)) if times else "–"])
     return rows
 
 
@@ -312,13 +311,3 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 def finished_words(results: Results) -> str:
     """How many trainings are done."""
     return f"{len(results.with_status('done'))} of {len(results.trainings)} trainings"
-
-
-def row_label(row: str) -> str:
-    """The name of a row for a person."""
-    return ROWS[row].label
-
-
-def report_path(folder: ReproductionFolder) -> Path:
-    """Where the report is."""
-    return folder.path / "report.md"

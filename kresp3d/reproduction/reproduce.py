@@ -7,7 +7,7 @@ from rich.console import Console
 from kresp3d.data.splits import count
 from kresp3d.errors import KrespError
 from kresp3d.reproduction.display import ReproductionDisplay, print_results
-from kresp3d.reproduction.report import Facts, report_path, write_all
+from kresp3d.reproduction.report import Facts, write_all
 from kresp3d.reproduction.runner import Runner, continue_command
 
 
@@ -49,7 +49,7 @@ def reproduce(runner: Runner, facts: Facts, console: Console) -> None:
             results = runner.results()
             judgements = write_all(runner.folder, results, facts)
     print_results(console, results, judgements)
-    _say(console, f"Report: {report_path(runner.folder)}")
+    _say(console, f"Report: {runner.folder.report_file}")
     if failed := results.with_status("failed"):
         first = failed[0]
         raise KrespError(
