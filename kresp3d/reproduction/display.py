@@ -155,10 +155,12 @@ def print_results(console: Console, results: Results, judgements: Sequence[Judge
 
 def _score_table(number: int, results: Results) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("network")
+    table.add_column("network", min_width=16)
     for name in ("seeds", "clip\ntop-1", "clip\ntop-5", "video\ntop-1", "video\ntop-5", "paper,\nvideo"):
         table.add_column(name, justify="right", no_wrap=True)
     for entry in find_table(number).entries:
-        cells = [measured(results.mean(entry.row, name)) for name in MEASURES]
+        means = {name: results.mean(entry.row, name) for name in MEASURES}
+        # The spread of top-5 is in the report; here it would make the lines too long.
+        cells = [measured(mean, with_spread=name.endswith("top1")) for name, mean in means.items()]
         table.add_row(entry.label, str(len(results.mean(entry.row).values)), *cells, paper(entry))
     return table

@@ -116,11 +116,12 @@ def _state(results: Results) -> list[str]:
     return [f"**Unfinished: {', '.join(parts)}.** What follows is known so far.", ""]
 
 
-def measured(mean: Mean) -> str:
-    """A mean with its standard deviation, in percent; a dash where there is none."""
+def measured(mean: Mean, *, with_spread: bool = True) -> str:
+    """A mean, and its standard deviation if there is one, in percent; a dash where nothing was measured."""
     if mean.mean is None:
         return "–"
-    return f"{100 * mean.mean:.1f}" + ("" if mean.spread is None else f" ± {100 * mean.spread:.1f}")
+    spread = mean.spread if with_spread else None
+    return f"{100 * mean.mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def paper(entry: Entry) -> str:
