@@ -16,20 +16,18 @@ from rich.text import Text
 from kresp3d.evaluation.figures import percent
 from kresp3d.reproduction.claims import Judgement
 from kresp3d.reproduction.report import (
-    comparison_words,
     detectable_words,
     finished_words,
     interval,
     measured,
     p_value,
-    paper,
     points,
     verdict,
 )
 from kresp3d.reproduction.results import MEASURES, Result, Results
 from kresp3d.reproduction.runner import Runner
 from kresp3d.reproduction.tables import find_table
-from kresp3d.training.progress import clock
+from kresp3d.text import clock
 
 _STYLES = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
@@ -129,17 +127,17 @@ def print_results(console: Console, results: Results, judgements: Sequence[Judge
         console.print(_score_table(number, results))
     for judgement in judgements:
         title = Text.assemble(
-            f"Table {judgement.claim.table}: {judgement.claim.words}  ",
+            (f"Table {judgement.claim.table}: {judgement.claim.words}: ", "bold"),
             (judgement.verdict, f"bold {_STYLES[judgement.verdict]}"),
         )
         table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column("  points of video top-1")
+        table.add_column("points of video top-1")
         for name in ("paper", "here", "95 % interval", "p", "n"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("")
         for comparison in judgement.comparisons:
             table.add_row(
-                f"  {comparison_words(comparison, judgement.claim.table)}",
+                f"{comparison.better} − {comparison.worse}",
                 points(comparison.paper),
                 points(comparison.mean),
                 interval(comparison),
@@ -155,12 +153,12 @@ def print_results(console: Console, results: Results, judgements: Sequence[Judge
 
 def _score_table(number: int, results: Results) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("network", min_width=16)
-    for name in ("seeds", "clip\ntop-1", "clip\ntop-5", "video\ntop-1", "video\ntop-5", "paper,\nvideo"):
+    table.add_column("row", min_width=19)
+    for name in ("seeds", "clip\ntop-1", "clip\ntop-5", "video\ntop-1", "video\ntop-5", "the\npaper"):
         table.add_column(name, justify="right", no_wrap=True)
     for entry in find_table(number).entries:
         means = {name: results.mean(entry.row, name) for name in MEASURES}
         # The spread of top-5 is in the report; here it would make the lines too long.
         cells = [measured(mean, with_spread=name.endswith("top1")) for name, mean in means.items()]
-        table.add_row(entry.label, str(len(results.mean(entry.row).values)), *cells, paper(entry))
+        table.add_row(entry.row, str(len(results.mean(entry.row).values)), *cells, f"{100 * entry.top1:.1f}")
     return table

@@ -51,10 +51,10 @@ def table_figure(table: Table, results: Results) -> Figure:
             assert mean.mean is not None
             _write(axes, place + 0.06, mean.mean, BLUE)
     paper = [entry.top1 for entry in table.entries]
-    axes.plot(places + 0.22, paper, "D", color=ORANGE, markersize=6, label="the paper, on UCF101")
+    axes.plot(places + 0.32, paper, "D", color=ORANGE, markersize=6, label="the paper, on UCF101")
     names = [textwrap.fill(entry.label, 17) for entry in table.entries]
     axes.set_xticks(places, names, color=_INK, parse_math=False)
-    axes.set_xlim(-0.5, len(places) - 0.4)
+    axes.set_xlim(-0.45, len(places) - 0.45)
     axes.set_ylabel(f"video top-1 ({results.base.evaluation.split} videos)", color=_INK)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.margins(y=0.12)

@@ -18,7 +18,7 @@ from kresp3d.reproduction.folder import ReproductionFolder
 from kresp3d.reproduction.results import MEASURES, Mean, Results, write_claims, write_results, write_tables
 from kresp3d.reproduction.tables import ROWS, Entry, Table, find_table
 from kresp3d.run_folder import write_text
-from kresp3d.training.progress import clock
+from kresp3d.text import clock
 
 MEASURE_NAMES = {
     "clip_top1": "clip top-1",
