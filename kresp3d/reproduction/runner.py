@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 from kresp3d.config import Config
 from kresp3d.reproduction.folder import ReproductionFolder
@@ -147,8 +146,3 @@ def continue_command(command: str) -> str:
     """The command line that goes on where another one ended."""
     words = [word for word in command.split(" ") if word not in ("--overwrite", "--resume")]
     return " ".join([*words, "--resume"])
-
-
-def default_folder(config: Config) -> Path:
-    """Where a reproduction goes unless `--out` says otherwise."""
-    return Path("runs") / config.name

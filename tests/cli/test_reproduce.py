@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from kresp3d.cli.main import main
 from kresp3d.run_folder import locked
+from kresp3d.training import process
 
 ROWS = ["residual", "residual_s2", "residual_s4"]
 
@@ -49,16 +51,16 @@ def test_a_reproduction_that_is_killed_goes_on_to_tables_and_claims(config_file,
     out = tmp_path / "paper"
     arguments = ["reproduce", "--config", str(config_file), "--out", str(out), "--table", "3", "--seeds", "1"]
     command = [sys.executable, "-m", "kresp3d", *arguments, "--jobs", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    leader = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     third = out / "residual_s4" / "seed-0.log"
     deadline = time.monotonic() + 300
-    while not third.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not third.exists() and leader.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     # Two at a time, so one of the first two has finished by now.
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    leader.kill()
+    assert leader.wait() == -signal.SIGKILL
     deadline = time.monotonic() + 20
-    while alive := processes_of(process.pid):
+    while alive := processes_of(leader.pid):
         assert time.monotonic() < deadline, f"{alive} go on"
         time.sleep(0.1)
     finished = {row: (out / row / "seed-0" / "metrics.json") for row in ROWS}
@@ -71,7 +73,7 @@ def test_a_reproduction_that_is_killed_goes_on_to_tables_and_claims(config_file,
     assert main([*arguments, "--resume"]) == 0
     said = capsys.readouterr()
     assert "Traceback" not in said.out + said.err
-    assert "Table 3: step 1 ≥ step 2 ≥ step 4  undecided" in said.out
+    assert "Table 3: step 1 ≥ step 2 ≥ step 4: undecided" in said.out
     assert {row: finished[row].stat() for row in before} == before
 
     rows = read(out / "results.csv")
@@ -96,19 +98,21 @@ def test_a_reproduction_that_is_killed_goes_on_to_tables_and_claims(config_file,
 @pytest.fixture
 def no_survey(monkeypatch):
     """Counts nothing, which takes a process with TensorFlow."""
-    from kresp3d.reproduction import cost
+    from kresp3d.reproduction import reproduce
+    from kresp3d.reproduction.cost import Cost, Survey
 
     def survey(models, classes):
-        return cost.Survey({row: cost.Cost(1, 1) for row in models}, ())
+        return Survey({row: Cost(1, 1) for row in models}, ())
 
-    monkeypatch.setattr(cost, "survey", survey)
+    monkeypatch.setattr(reproduce, "survey", survey)
 
 
 def test_a_failed_training_is_named_and_exits_with_1(config_file, tmp_path, no_survey, monkeypatch, capsys):
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho 'Error: the loss became nan'; exit 1\n")
     script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+    # In this module alone: the processes that prepare videos start Python, too.
+    monkeypatch.setattr(process, "sys", SimpleNamespace(executable=str(script)))
     out = tmp_path / "paper"
     assert main(["reproduce", "-c", str(config_file), "--out", str(out), "--table", "3", "--seeds", "1"]) == 1
     said = capsys.readouterr()
@@ -161,10 +165,10 @@ def test_mistakes_get_a_sentence(arguments, code, words, config_file, tmp_path, 
 
 
 def test_trainings_do_not_fight_for_a_gpu(config_file, tmp_path, monkeypatch, capsys):
-    from kresp3d.reproduction import cost
+    from kresp3d.reproduction import reproduce
+    from kresp3d.reproduction.cost import Survey
 
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
-    found = cost.Survey({}, ("NVIDIA H100",))
-    monkeypatch.setattr(cost, "survey", lambda models, classes: found)
+    monkeypatch.setattr(reproduce, "survey", lambda models, classes: Survey({}, ("NVIDIA H100",)))
     assert main(["reproduce", "-c", str(config_file), "--out", str(tmp_path / "paper"), "--jobs", "2"]) == 2
     assert "memory of the GPU (NVIDIA H100); use --jobs 1" in capsys.readouterr().err

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -36,7 +36,7 @@ def make_runner(tmp_path, monkeypatch, base):
     script = tmp_path / "python"
     script.write_text(TRAIN)
     script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(processes, "sys", SimpleNamespace(executable=str(script)))
     monkeypatch.setattr(processes, "POLL", 0.02)
     monkeypatch.setattr(processes, "GRACE", 2.0)
 
