@@ -22,7 +22,6 @@ from kresp3d.reproduction.report import (
     measured,
     p_value,
     points,
-    verdict,
 )
 from kresp3d.reproduction.results import MEASURES, Result, Results
 from kresp3d.reproduction.runner import Runner
@@ -125,13 +124,14 @@ def print_results(console: Console, results: Results, judgements: Sequence[Judge
         split = results.base.evaluation.split
         console.print(Text(f"Table {number}: {find_table(number).title}; {split} split, percent", style="bold"))
         console.print(_score_table(number, results))
+        console.print()
     for judgement in judgements:
         title = Text.assemble(
             (f"Table {judgement.claim.table}: {judgement.claim.words}: ", "bold"),
             (judgement.verdict, f"bold {_STYLES[judgement.verdict]}"),
         )
         table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column("points of video top-1")
+        table.add_column("points of video top-1", no_wrap=True)
         for name in ("paper", "here", "95 % interval", "p", "n"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("")
@@ -143,17 +143,20 @@ def print_results(console: Console, results: Results, judgements: Sequence[Judge
                 interval(comparison),
                 p_value(comparison.p),
                 str(len(comparison.differences)),
-                Text(verdict(comparison), style=_STYLES[comparison.verdict]),
+                Text(comparison.verdict, style=_STYLES[comparison.verdict]),
             )
         console.print(title)
         console.print(table)
+        for comparison in judgement.comparisons:
+            if comparison.reason:
+                console.print(f"{comparison.better} − {comparison.worse}: {comparison.reason}", style="dim")
         console.print()
     console.print(detectable_words(results, judgements).replace("*", ""))
 
 
 def _score_table(number: int, results: Results) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("row", min_width=19)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("row", no_wrap=True)
     for name in ("seeds", "clip\ntop-1", "clip\ntop-5", "video\ntop-1", "video\ntop-5", "the\npaper"):
         table.add_column(name, justify="right", no_wrap=True)
     for entry in find_table(number).entries:

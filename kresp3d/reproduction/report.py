@@ -159,7 +159,8 @@ def comparison_words(comparison: Comparison, table: int) -> str:
 
 def points(value: float | None) -> str:
     """A difference of shares in points; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    # Adding zero makes minus zero plus zero.
+    return "–" if value is None else f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def p_value(value: float | None) -> str:
@@ -168,10 +169,15 @@ def p_value(value: float | None) -> str:
 
 
 def interval(comparison: Comparison) -> str:
-    """The 95 % interval in points; a dash where there is none."""
+    """The 95 % interval in points, within the 100 that there are; a dash where there is none."""
     if comparison.interval is None:
         return "–"
-    return " to ".join(points(bound) for bound in comparison.interval)
+    return " to ".join(points(min(1.0, max(-1.0, bound))) for bound in comparison.interval)
+
+
+def detectable(value: float | None) -> str:
+    """A detectable difference in points; a dash where it is not known."""
+    return "–" if value is None else "> 100" if value > 1 else f"{100 * value:.1f}"
 
 
 def verdict(comparison: Comparison) -> str:
@@ -196,7 +202,7 @@ def _claim_rows(judgements: Sequence[Judgement]) -> list[list[str]]:
                     interval(comparison),
                     p_value(comparison.p),
                     str(len(comparison.differences)),
-                    "–" if comparison.detectable is None else f"{100 * comparison.detectable:.1f}",
+                    detectable(comparison.detectable),
                     verdict(comparison),
                 ]
             )
@@ -223,8 +229,8 @@ def detectable_words(results: Results, judgements: Sequence[Judgement]) -> str:
     seeds = len(results.seeds)
     if not found:
         return f"{count(seeds, 'seed').capitalize()}: how small a difference could be detected is not known yet."
-    low, high = 100 * min(found), 100 * max(found)
-    size = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+    low, high = detectable(min(found)), detectable(max(found))
+    size = low if low == high else f"{low} to {high}"
     return (
         f"{count(seeds, 'seed').capitalize()} {'is' if seeds == 1 else 'are'} few: with the spread seen here, a true "
         f"difference of {size} points, depending on the comparison, would have been detected with a chance of "

@@ -59,3 +59,14 @@ def test_the_results_fit_a_terminal(make_results, scores, width):
     assert ["both", "−", "residual", "+2.6", "+10.0", "+7.5", "to", "+12.5", "0.002", "3", "supported"] in rows
     assert "Table 2: both > residual > RGB: supported" in text
     assert "3 seeds are few" in text
+
+
+def test_few_videos_and_seeds_do_not_break_the_lines(make_results):
+    out = io.StringIO()
+    results = make_results({"no_attention": [0.0, 1.0], "no_feature_residual": [0.2, 0.2], "plain": [0.2, 0.2]})
+    print_results(Console(file=out, width=80, color_system=None), results, judge(results.scores(), results.tables))
+    rows = [line.split() for line in out.getvalue().splitlines()]
+    assert ["no_attention", "−", "plain", "+1.7", "+30.0", "−100.0", "to", "+100.0", "0.328", "2", "undecided"] in rows
+    assert ["no_feature_residual", "−", "plain", "+1.4", "+0.0", "–", "1.000", "2", "undecided"] in rows
+    assert ["no_feature_residual", "−", "plain:", "no", "difference", "with", "any", "seed"] in rows
+    assert "difference of > 100 points" in " ".join(out.getvalue().split())
