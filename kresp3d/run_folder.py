@@ -38,7 +38,11 @@ from kresp3d.errors import KrespError, UsageError
 
 _COLUMNS = ("name", "label", "group", "split")
 _LOCK, _PART = ".lock", ".part-"
-_OWN = ("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "config.yaml")
+_OWN = (
+    *("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "training.json"),
+    # The last to be deleted; see `RunFolder._clear`.
+    "config.yaml",
+)
 _REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
 _RESULTS = ("model.keras", *_REPORT)
 #: Folders of evaluations with other settings than the run's own begin so.
@@ -164,6 +168,11 @@ class RunFolder:
     def history_file(self) -> Path:
         """One row for each epoch."""
         return self.path / "history.csv"
+
+    @property
+    def training_file(self) -> Path:
+        """How many epochs were trained, which one is kept, and the seconds that they took."""
+        return self.path / "training.json"
 
     @property
     def checkpoints(self) -> Path:

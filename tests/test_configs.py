@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kresp3d.config import Config, known_keys, load_config
+from kresp3d.config import Config, changed_keys, known_keys, load_config
+from kresp3d.reproduction.tables import ROWS, row_config
 
 FOLDER = Path(__file__).parents[1] / "configs"
 
@@ -19,10 +20,15 @@ def keys_of(values, prefix=""):
     return found
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
+#: A folder for each data set, with what its networks share in `base.yaml`, and a file for each network.
+PAPER = sorted(path for path in (FOLDER / "paper").iterdir())
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: str(path.relative_to(FOLDER)))
 def test_each_loads_and_says_its_command(path):
     config = load_config(path)
-    command = "tune" if config.tune.space else "train"
+    is_reproduced = path.parent in PAPER and path.name == "base.yaml"
+    command = "reproduce" if is_reproduced else "tune" if config.tune.space else "train"
     assert f"kresp3d {command} --config configs/{path.relative_to(FOLDER)}" in path.read_text()
     assert load_config(None) != config
 
@@ -35,3 +41,23 @@ def test_base_names_every_key_with_what_it_means():
 def test_ucf101_is_the_papers_network():
     model, paper = load_config(FOLDER / "ucf101.yaml").model, Config().model
     assert model == paper
+
+
+def test_each_data_set_has_a_file_for_each_of_the_papers_networks():
+    assert [folder.name for folder in PAPER] == ["msr-action3d", "synthetic", "ucf101"]
+    for folder in PAPER:
+        assert {path.stem for path in folder.iterdir()} == {"base", *ROWS}
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("folder", PAPER, ids=lambda folder: folder.name)
+def test_the_file_of_a_network_is_what_reproduce_trains(folder, row):
+    base = load_config(folder / "base.yaml")
+    assert base.name == f"paper-{folder.name}"
+    assert load_config(folder / f"{row}.yaml") == row_config(base, row)
+
+
+def test_the_papers_experiments_on_ucf101_are_at_full_scale():
+    assert load_config(FOLDER / "paper" / "ucf101" / "both.yaml").model == Config().model
+    base, full = load_config(FOLDER / "paper" / "ucf101" / "base.yaml"), load_config(FOLDER / "ucf101.yaml")
+    assert [key for key, _, _ in changed_keys(full, base)] == ["name", "data.validation"]

@@ -19,6 +19,7 @@ from kresp3d.errors import KrespError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("kresp3d.cli.train", "Train a network on videos."),
     "tune": ("kresp3d.cli.tune", "Try values of chosen keys, and keep the best."),
+    "reproduce": ("kresp3d.cli.reproduce", "Run the paper's experiments, and judge its claims."),
     "evaluate": ("kresp3d.cli.evaluate", "Measure a trained network."),
     "predict": ("kresp3d.cli.predict", "Name the actions in videos."),
     "export": ("kresp3d.cli.export", "Write the network for TF Serving, phones, OpenVINO and ONNX."),

@@ -6,8 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from kresp3d.config import DataConfig
+    from kresp3d.data.index import Records
 
 #: Seconds between two lines where the output is no terminal.
 INTERVAL = 30.0
@@ -91,6 +96,17 @@ def progress_bars(units: Mapping[str, str]) -> Iterator[Callable[[str, int, int]
             shown[part](done, total)
 
         yield show
+
+
+def prepare_with_progress(data: DataConfig) -> Records:
+    """Render the embedded videos, if it is those, and prepare the records, with a bar for either."""
+    from kresp3d.data.prepare import prepare
+    from kresp3d.data.source import resolve_videos
+
+    with progress_bar("Rendering") as progress:
+        data = resolve_videos(data, progress=progress)
+    with progress_bar("Preparing") as progress:
+        return prepare(data, progress=progress)
 
 
 class _Lines:

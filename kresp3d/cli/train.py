@@ -62,15 +62,10 @@ def command(
             run = RunFolder.create(run.path, config, overwrite=overwrite)
 
         from kresp3d.cli.evaluate import measure
-        from kresp3d.cli.progress import progress_bar
+        from kresp3d.cli.progress import prepare_with_progress
         from kresp3d.data.index import reading
-        from kresp3d.data.prepare import prepare
-        from kresp3d.data.source import resolve_videos
 
-        with progress_bar("Rendering") as progress:
-            data = resolve_videos(run.config.data, progress=progress)
-        with progress_bar("Preparing") as progress:
-            records = prepare(data, progress=progress)
+        records = prepare_with_progress(run.config.data)
 
         # After the videos are prepared: TensorFlow takes seconds to import, and says nothing of a wrong path.
         from kresp3d.training.fit import train

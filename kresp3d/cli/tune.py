@@ -92,17 +92,12 @@ def command(
 
 def _prepare(config: Config) -> None:
     """Prepare the videos once, for all trials, and make sure that there are some to compare on."""
-    from kresp3d.cli.progress import progress_bar
-    from kresp3d.data.prepare import prepare
-    from kresp3d.data.source import resolve_videos
+    from kresp3d.cli.progress import prepare_with_progress
     from kresp3d.errors import KrespError
 
-    with progress_bar("Rendering") as progress:
-        data = resolve_videos(config.data, progress=progress)
-    with progress_bar("Preparing") as progress:
-        records = prepare(data, progress=progress)
+    records = prepare_with_progress(config.data)
     if all(video.split != "validation" for video in records.videos):
         raise KrespError(
-            f"{data.videos} has no validation videos, on which trials are compared; "
+            f"{config.data.videos} has no validation videos, on which trials are compared; "
             f"raise data.validation, which is {config.data.validation:g}"
         )

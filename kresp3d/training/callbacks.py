@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kresp3d.errors import KrespError
-from kresp3d.run_folder import RunFolder, written_aside
+from kresp3d.run_folder import RunFolder, write_text, written_aside
 from kresp3d.training.checkpoint import Checkpoints, Progress
 
 
@@ -106,7 +107,7 @@ class EpochEnd(keras.callbacks.Callback):
 
 
 def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, progress: Progress) -> None:
-    """Write what follows from a checkpoint: `history.csv` and, where its epoch is to be kept, `model.keras`.
+    """Write what follows from a checkpoint: its epoch's `model.keras`, if that is to be kept, and how far training is.
 
     Args:
         run: The run's folder.
@@ -117,6 +118,12 @@ def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, prog
     if progress.epoch == progress.kept_epoch(run.config.training):
         with averaged_weights(model), written_aside(run.model_file) as temporary:
             network.save(temporary)
+    values = {
+        "epochs": progress.epoch,
+        "kept_epoch": progress.kept_epoch(run.config.training),
+        "seconds": round(progress.seconds, 1),
+    }
+    write_text(run.training_file, json.dumps(values) + "\n")
     write_history(run, progress)
 
 

@@ -17,6 +17,7 @@ from kresp3d.data.index import Records
 from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
+from kresp3d.text import clock
 from kresp3d.training.callbacks import (
     AveragedValidation,
     EpochEnd,
@@ -28,7 +29,7 @@ from kresp3d.training.callbacks import (
 from kresp3d.training.checkpoint import Checkpoints, Progress
 from kresp3d.training.loss import SmoothedCrossEntropy
 from kresp3d.training.optimizer import make_optimizer, make_schedule
-from kresp3d.training.progress import TrainingDisplay, clock
+from kresp3d.training.progress import TrainingDisplay
 from kresp3d.training.strategy import make_strategy
 
 logger = logging.getLogger("kresp3d")

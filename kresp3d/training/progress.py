@@ -9,6 +9,8 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kresp3d.text import clock
+
 #: Seconds without a sign after which a line says how far an epoch is, where the output is no terminal.
 INTERVAL = 30.0
 
@@ -89,12 +91,3 @@ def epoch_row(epoch: int, epochs: int, logs: dict[str, Any], speed: float, secon
         f"{epoch:>4}/{epochs:<4}{number('loss', 7)}{number('top1', 7)}{number('val_loss', 10)}{number('val_top1', 11)}"
         f"{number('learning_rate', 8, 4)}{speed:9.1f}{clock(seconds):>9}{clock(left):>9}"
     )
-
-
-def clock(seconds: float) -> str:
-    """`m:ss`, `h:mm:ss` from an hour on, hours alone from 100 on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 100:
-        return f"{hours} h"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kresp3d.evaluation.figures import percent
-from kresp3d.training.progress import clock
+from kresp3d.text import clock
 from kresp3d.tuning.effects import Trial, rank, read_trials
 from kresp3d.tuning.journal import Ended, Journal, Outcome
 from kresp3d.tuning.space import SearchSpace, show

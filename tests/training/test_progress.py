@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from kresp3d.training import progress
-from kresp3d.training.progress import _HEADER, TrainingDisplay, clock, epoch_row
+from kresp3d.training.progress import _HEADER, TrainingDisplay, epoch_row
 
 LOGS = {"loss": 1.2345, "top1": 0.5, "val_loss": 2.0, "val_top1": 0.25, "learning_rate": 0.05}
 
@@ -80,11 +80,3 @@ def test_columns_stand_below_their_titles_in_80_characters(epoch, epochs, logs, 
     assert len(cells) == len(ends) == 9
     # "epoch" stands over the slash; numbers end where their titles end.
     assert cells[1:] == ends[1:]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (359999, "99:59:59"), (360000, "100 h")],
-)
-def test_clock(seconds, text):
-    assert clock(seconds) == text

@@ -69,7 +69,7 @@ def play(monkeypatch, tmp_path, make_space):
     monkeypatch.setattr(trial_module, "POLL", 0.0)
 
     def play(script, trial="0000", past=None, until=None, on_glimpse=lambda glimpse: None, oracle="grid", **tune):
-        monkeypatch.setattr(trial_module, "_process", script.process)
+        monkeypatch.setattr(trial_module, "training_process", script.process)
         runner = TrialRunner(tmp_path, make_space(oracle, epochs=4, **tune), on_glimpse)
         return runner.run(trial, {"model.attention": False}, past=past, until=until)
 

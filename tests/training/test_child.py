@@ -10,7 +10,7 @@ def test_a_training_ends_with_the_process_that_started_it():
     # The module with a main that would go on for a minute.
     program = (
         "import sys, threading, time\n"
-        "from kresp3d.tuning import child\n"
+        "from kresp3d.training import child\n"
         "threading.Thread(target=child.end_with_parent, daemon=True).start()\n"
         "print('up', flush=True); time.sleep(60)\n"
     )
@@ -25,6 +25,6 @@ def test_a_training_ends_with_the_process_that_started_it():
 
 
 def test_it_takes_the_words_of_the_command_line():
-    command = [sys.executable, "-m", "kresp3d.tuning.child", "train", "--config", "missing.yaml"]
+    command = [sys.executable, "-m", "kresp3d.training.child", "train", "--config", "missing.yaml"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.wait() == 2 and "configuration file not found: missing.yaml" in process.stderr.read()

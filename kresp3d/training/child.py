@@ -1,4 +1,4 @@
-"""A training in a process of its own: `python -m kresp3d.tuning.child train …`, for which see `kresp3d train`.
+"""A training in a process of its own: `python -m kresp3d.training.child train …`, for which see `kresp3d train`.
 
 It ends when the process that started it does, even by `kill -9`: that one holds the other end of standard input.
 """

@@ -1,0 +1,68 @@
+"""What the networks cost, and what there is to train them on: asked of TensorFlow in a process of its own.
+
+The process that leads a reproduction imports no TensorFlow, which would hold memory, and a GPU, for as long as it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from kresp3d.config import ModelConfig
+from kresp3d.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters of a network, and multiply-adds for one clip."""
+
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The costs of the networks by row, and the names of the GPUs."""
+
+    costs: Mapping[str, Cost]
+    gpus: tuple[str, ...]
+
+
+def survey(models: Mapping[str, ModelConfig], classes: int) -> Survey:
+    """Build each network once, which also shows whether it can be built.
+
+    Args:
+        models: The networks, by row.
+        classes: Number of classes.
+
+    Raises:
+        UsageError: If a network cannot be built.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_survey, dict(models), classes).result()
+
+
+def _survey(models: dict[str, ModelConfig], classes: int) -> Survey:
+    from kresp3d.quiet import quieten
+
+    quieten()
+    import keras
+    import tensorflow as tf
+
+    from kresp3d.analysis.profile import profile
+    from kresp3d.models.p3d_resnet import build_model
+
+    costs = {}
+    for row, model in models.items():
+        try:
+            found = profile(build_model(model, classes))
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UsageError(f"row {row}: the network cannot be built with this configuration: {reason}") from None
+        costs[row] = Cost(found.parameters, found.macs)
+        keras.backend.clear_session()
+    devices = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(device) for device in devices]
+    return Survey(costs, tuple(str(detail.get("device_name", "GPU")) for detail in details))

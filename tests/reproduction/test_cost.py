@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from kresp3d.analysis.profile import profile
+from kresp3d.config import ModelConfig
+from kresp3d.errors import UsageError
+from kresp3d.models.p3d_resnet import build_model
+from kresp3d.reproduction.cost import survey
+
+
+def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tmp_path):
+    tiny = {"frames": 4, "size": 16, "width": 4, "blocks": (1,), "fc1": 8}
+    models = {"rgb": ModelConfig(modality="rgb", **tiny), "full3d": ModelConfig(variant="full3d", **tiny)}
+    # In a process that has no TensorFlow, and still has none afterwards.
+    program = (
+        "import sys\n"
+        "from kresp3d.config import ModelConfig\n"
+        "from kresp3d.reproduction.cost import survey\n"
+        f"tiny = {tiny!r}\n"
+        "if __name__ == '__main__':\n"
+        "    models = {'rgb': ModelConfig(modality='rgb', **tiny), 'full3d': ModelConfig(variant='full3d', **tiny)}\n"
+        "    costs = survey(models, 3).costs\n"
+        "    print(*(number for cost in costs.values() for number in (cost.parameters, cost.macs)))\n"
+        "    assert 'tensorflow' not in sys.modules\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    expected = [profile(build_model(model, 3)) for model in models.values()]
+    assert [int(word) for word in done.stdout.split()] == [n for cost in expected for n in (cost.parameters, cost.macs)]
+
+
+def test_a_network_that_cannot_be_built_is_named():
+    with pytest.raises(UsageError, match="row rgb: the network cannot be built with this configuration: "):
+        survey({"rgb": ModelConfig(blocks=(1,))}, 1)
