@@ -25,6 +25,7 @@ from kresp3d.evaluation.metrics import ClassResult, wilson_interval
 from kresp3d.run_folder import written_aside
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, AMBER, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 INK, FAINT = "#333333", "#D0D0D0"
 #: Up to so many classes, the cells of a confusion matrix show counts.
 COUNTED_CLASSES = 25
