@@ -91,6 +91,12 @@ class _Scenes:
         name = shorten(watched.labels[best], 24)
         return f"{shorten(self.path.name, 44)}: {name}, {percent(watched.mean[best])} ({clips})"
 
+    @property
+    def source(self) -> str:
+        """Where the heat is computed."""
+        rows, columns = self.explainer.cam.cells
+        return f"{self.explainer.cam.layer}, {rows}×{columns} cells"
+
     def walk(self, shown: list[int]) -> Iterator[tuple[int, Picture, Picture, Picture, bool]]:
         """Number, picture, residual and heat of each frame that is shown, and whether a clip holds the frame."""
         form = self.watched.form
@@ -137,12 +143,11 @@ def _sheet(scenes: _Scenes, rows: tuple[list[Picture], ...], shown: list[int]) -
     ]
     draw_sheet(axes, rows, labels, [f"{frame / watched.form.fps:.2f} s" for frame in shown])
     axes.set_title(scenes.title, fontsize=11, color=INK, parse_math=False)
+    draw_heat_scale(axes.inset_axes((0.68, -0.045, 0.32, 0.018)), scenes.source)
     left, right = lower.subplots(1, 2, width_ratios=(1.25, 1))
-    left.set_title("score of each clip, at its middle", fontsize=10, color=INK, loc="left")
     draw_scores(left, watched, shown_classes(watched, scenes.label))
     for frame in shown:
         left.axvline(frame / watched.form.fps, color=FAINT, linewidth=0.8, zorder=0)
-    right.set_title("attention by stage", fontsize=10, color=INK, loc="left")
     AttentionPanel(right, pooled(watched.weights), full3d=scenes.full3d)
     return figure
 
@@ -178,17 +183,14 @@ class _Board:
             axes.set_axis_off()
             axes.set_title(name, fontsize=10, color=INK, pad=5, parse_math=False)
             self._images.append(axes.imshow(blank, aspect="auto", interpolation="bilinear"))
-        cam = scenes.explainer.cam
-        draw_heat_scale(figure.add_axes(_box(860, 478, SIDE, 8)), f"{cam.layer}, {cam.cells[0]}×{cam.cells[1]} cells")
+        draw_heat_scale(figure.add_axes(_box(860, 478, SIDE, 8)), scenes.source)
         self._gap = figure.text(1060 / 1280, 1 - 272 / 720, "", ha="center", fontsize=12, color="white")
 
         left = figure.add_axes(_box(70, 548, 440, 122))
-        left.set_title("score of each clip, at its middle", fontsize=10, color=INK, loc="left")
         self._classes = shown_classes(watched, scenes.label)
         self._values = draw_scores(left, watched, self._classes)
         self._cursor = left.axvline(0, color=INK, linewidth=1.2)
         right = figure.add_axes(_box(820, 548, 440, 122))
-        right.set_title("attention by stage", fontsize=10, color=INK, loc="left")
         self._attention = AttentionPanel(right, watched.weights[0], full3d=scenes.full3d)
         moving = [*self._images, self._gap, self._time, *self._values, self._cursor, *self._attention.moving]
         self._figure = MovingFigure(figure, moving)

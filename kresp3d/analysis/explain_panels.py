@@ -102,6 +102,7 @@ def draw_scores(axes: Axes, watched: Watched, classes: Sequence[int]) -> list[Te
     Returns:
         The texts of the values, which show the mean over the clips.
     """
+    axes.set_title("score of each clip, at its middle", fontsize=10, color=INK, loc="left")
     values = []
     end = watched.seconds or 1 / watched.form.fps
     for place, label in enumerate(classes):
@@ -148,7 +149,6 @@ class AttentionPanel:
     """
 
     def __init__(self, axes: Axes, weights: Weights, *, full3d: bool = False) -> None:
-        self._axes = axes
         self._bars: dict[tuple[str, str], Rectangle] = {}
         self._whiskers: LineCollection | None = None
         if not weights:
@@ -156,6 +156,7 @@ class AttentionPanel:
             axes.set_axis_off()
             axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", fontsize=10, color=INK)
             return
+        axes.set_title("attention by stage", fontsize=10, color=INK, loc="left", pad=20)
         parts = [part for part in PARTS if part in next(iter(weights.values()))]
         height = 0.8 / len(parts)
         for row, stage in enumerate(weights):
@@ -168,7 +169,7 @@ class AttentionPanel:
         axes.add_collection(self._whiskers)
         colours = [Rectangle((0, 0), 1, 1, facecolor=PARTS[part][1], alpha=0.75) for part in parts]
         axes.legend(
-            colours, [PARTS[part][0] for part in parts], loc="lower right", bbox_to_anchor=(1.01, 0.98),
+            colours, [PARTS[part][0] for part in parts], loc="lower left", bbox_to_anchor=(-0.02, 0.96),
             ncols=len(parts), frameon=False, fontsize=8, handlelength=1, columnspacing=1.2,
         )  # fmt: skip
         axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":", zorder=0)
