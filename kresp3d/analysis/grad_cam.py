@@ -26,11 +26,11 @@ class GradCam:
     enlarged to the input's. All is computed in float32 on the network's inference form, whatever its precision was.
 
     By default the features are those of the last block whose picture has at least 7×7 cells, as the last stage of the
-    paper's network has it at 112². In small networks the later stages are too coarse to point at a limb. Measured on 80
-    test clips of the embedded dataset with the network of `configs/base.yaml` after 15 epochs, whose res2 to res5 have
-    16, 8, 4 and 2 cells a side: the share of heat on moving pixels is 3.0, 2.9, 1.7 and 1.0 times that of random maps;
-    with the hottest fifth of a clip replaced by its mean over time, the score of the predicted class falls from 0.66 to
-    0.31, 0.35, 0.52 and 0.55 (random maps: 0.54). So res5 says nothing there, and res3 is the last that does.
+    paper's network has it at 112². In small networks later stages are too coarse to point at a limb. Measured by
+    `scripts/bench/grad_cam_layers.py` on the embedded dataset with `configs/base.yaml`: the heat of res2 to res5 (16,
+    8, 4 and 2 cells a side) lies on moving pixels 2.9, 2.7, 1.6 and 1.0 times as much as chance would have it, and
+    without the hottest fifth of a clip the mean score of 0.67 falls to 0.30, 0.33, 0.52 and 0.55 (random maps: 0.57).
+    So the last two say little there or nothing; of the first two, the one nearer to the decision is taken.
 
     Args:
         network: What `build_model` or `load_network` gives.

@@ -33,7 +33,9 @@ def video_file(path: Path, fps: float) -> Iterator[Callable[[Image], None]]:
     """
     with written_aside(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as file:
         try:
-            stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20"})
+            stream = file.add_stream(
+                "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
+            )
         except av.codec.codec.UnknownCodecError:
             raise KrespError(
                 "this build of PyAV has no libx264 to write H.264 with: pip install --upgrade av, or write a .png"
