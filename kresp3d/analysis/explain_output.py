@@ -123,27 +123,36 @@ def _write_sheet(scenes: _Scenes, out: Path, progress: Callable[[str, int, int],
     watched = scenes.watched
     shown = np.unique(np.rint(np.linspace(0, watched.frames - 1, COLUMNS)).astype(int)).tolist()
     rows: tuple[list[Picture], ...] = ([], [], [])
-    for done, (_, *pictures, _) in enumerate(scenes.walk(shown), 1):
+    gaps = []
+    for done, (_, *pictures, held) in enumerate(scenes.walk(shown), 1):
         for row, picture in zip(rows, pictures, strict=True):
             row.append(np.asarray(Image.fromarray(picture).resize((SIDE // 2, SIDE // 2), Image.Resampling.BICUBIC)))
+        if not held:
+            gaps.append(done - 1)
         progress("Drawing", done, len(shown))
-    save(_sheet(scenes, rows, shown), out)
+    save(_sheet(scenes, rows, shown, gaps), out)
 
 
-def _sheet(scenes: _Scenes, rows: tuple[list[Picture], ...], shown: list[int]) -> Figure:
+def _sheet(scenes: _Scenes, rows: tuple[list[Picture], ...], shown: list[int], gaps: list[int]) -> Figure:
     watched = scenes.watched
-    columns = max(len(shown), 5)
-    figure = Figure(figsize=(1.3 * columns + 1.4, 7.0), layout="constrained")
+    figure = Figure(figsize=(1.3 * COLUMNS + 1.4, 7.0), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=(4.3, 2.5), squeeze=False)[:, 0]
     axes = upper.add_subplot()
     labels = [
         "video" if scenes.modality != "residual" else "video\n(not used itself)",
-        residual_label(watched.form.step, BRIGHTEN) if scenes.modality != "rgb" else "residual × 4\n(not used)",
+        residual_label(watched.form.step, BRIGHTEN)
+        if scenes.modality != "rgb"
+        else f"residual × {BRIGHTEN:g}\n(not used)",
         f"Grad-CAM\nfor this class:\n{scenes.name}".replace("$", r"\$"),
     ]
     draw_sheet(axes, rows, labels, [f"{frame / watched.form.fps:.2f} s" for frame in shown])
     axes.set_title(scenes.title, fontsize=11, color=INK, parse_math=False)
-    draw_heat_scale(axes.inset_axes((0.68, -0.045, 0.32, 0.018)), scenes.source)
+    for column in gaps:
+        x, y = ((place + 0.5) * (SIDE // 2 + 2) for place in (column, 2))
+        axes.text(x, y, "no clip here", ha="center", va="center", fontsize=8, color="white")
+    # As wide as two and a half pictures, however many there are.
+    width = 2.5 / len(shown)
+    draw_heat_scale(axes.inset_axes((1 - width, -0.045, width, 0.018)), scenes.source)
     left, right = lower.subplots(1, 2, width_ratios=(1.25, 1))
     draw_scores(left, watched, shown_classes(watched, scenes.label))
     for frame in shown:
