@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "reproduce": ("kresp3d.cli.reproduce", "Run the paper's experiments, and judge its claims."),
     "evaluate": ("kresp3d.cli.evaluate", "Measure a trained network."),
     "predict": ("kresp3d.cli.predict", "Name the actions in videos."),
+    "explain": ("kresp3d.cli.explain", "Show what a trained network looks at in a video."),
+    "residual": ("kresp3d.cli.residual", "Show a video's residual frames."),
     "export": ("kresp3d.cli.export", "Write the network for TF Serving, phones, OpenVINO and ONNX."),
     "bench": ("kresp3d.cli.bench", "Time networks, trained and exported."),
     "profile": ("kresp3d.cli.profile", "Count a network's parameters and multiply-adds."),
