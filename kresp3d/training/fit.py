@@ -22,7 +22,6 @@ from kresp3d.training.callbacks import (
     EpochEnd,
     LearningRate,
     NanStop,
-    TensorBoardLog,
     write_outcome,
 )
 from kresp3d.training.checkpoint import Checkpoints, Progress
@@ -30,6 +29,7 @@ from kresp3d.training.loss import SmoothedCrossEntropy
 from kresp3d.training.optimizer import make_optimizer, make_schedule
 from kresp3d.training.progress import TrainingDisplay, clock
 from kresp3d.training.strategy import make_strategy
+from kresp3d.training.tensorboard import TensorBoardLog
 
 logger = logging.getLogger("kresp3d")
 
