@@ -17,13 +17,20 @@ from kresp3d.training.checkpoint import Checkpoints, Progress
 
 
 class NanStop(keras.callbacks.Callback):
-    """Ends training with a sentence when the loss is no longer a finite number."""
+    """Ends training with a sentence when the loss or, at the end of an epoch, a weight is no longer a finite number."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise KrespError(
                 f"the loss became {loss} in step {batch + 1} of an epoch; the last finished epoch is kept. "
+                "Lower training.learning_rate, or lower training.clip_norm"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not all(np.isfinite(values).all() for values in self.model.get_weights()):
+            raise KrespError(
+                f"weights became infinite or NaN in the last step of epoch {epoch + 1}; the epoch before is kept. "
                 "Lower training.learning_rate, or lower training.clip_norm"
             )
 
@@ -83,11 +90,6 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        if not all(np.isfinite(values).all() for values in self.model.get_weights()):
-            raise KrespError(
-                f"weights became infinite or NaN in the last step of epoch {epoch + 1}; the epoch before is kept. "
-                "Lower training.learning_rate, or lower training.clip_norm"
-            )
         progress = self.progress
         progress.epoch = epoch + 1
         progress.seconds = time.monotonic() - self._began
