@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import config_options
+from kresp3d.cli.options import check_output, config_options
 from kresp3d.cli.progress import progress_bar
 from kresp3d.errors import KrespError
 
@@ -63,7 +63,7 @@ def check(config: Config, report: Path | None, overwrite: bool) -> None:
     from kresp3d.data.inspect import check as check_videos
 
     if report is not None:
-        _check_output(report, overwrite)
+        check_output(report, overwrite)
     data = _resolve(config)
     with progress_bar("Checking") as progress:
         bad, total = check_videos(data, progress=progress)
@@ -124,7 +124,7 @@ def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool)
     from kresp3d.data.synthetic import write_contact_sheet, write_dataset
 
     if sheet is not None:
-        _check_output(sheet, overwrite)
+        check_output(sheet, overwrite)
     folder = out or synthetic_folder(config.data)
     with progress_bar("Rendering") as progress:
         write_dataset(
@@ -152,13 +152,6 @@ def _console() -> Console:
 
     # File names are text, whatever brackets and colons are in them.
     return Console(markup=False, emoji=False, highlight=False)
-
-
-def _check_output(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise KrespError(f"{path} is there already; use --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise KrespError(f"there is no folder {path.parent} for {path.name}")
 
 
 def _table(stats: Stats) -> Table:

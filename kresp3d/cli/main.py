@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "tune": ("kresp3d.cli.tune", "Try values of chosen keys, and keep the best."),
     "evaluate": ("kresp3d.cli.evaluate", "Measure a trained network."),
     "predict": ("kresp3d.cli.predict", "Name the actions in videos."),
+    "explain": ("kresp3d.cli.explain", "Show what a trained network looks at in a video."),
+    "residual": ("kresp3d.cli.residual", "Show a video's residual frames."),
     "export": ("kresp3d.cli.export", "Write the network for TF Serving, phones, OpenVINO and ONNX."),
     "bench": ("kresp3d.cli.bench", "Time networks, trained and exported."),
     "profile": ("kresp3d.cli.profile", "Count a network's parameters and multiply-adds."),

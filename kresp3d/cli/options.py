@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from kresp3d.errors import KrespError
+
 Function = Callable[..., Any]
 
 
@@ -52,6 +54,37 @@ def _check_place(context: click.Context, option: click.Parameter, path: Path | N
         except OSError as error:
             reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
             raise click.BadParameter(f"cannot write into {path.parent} ({reason}); name a file elsewhere") from None
+    return path
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Make sure that a file may be written.
+
+    Raises:
+        KrespError: If it is there and `overwrite` is not given, or its folder is missing.
+    """
+    if path.exists() and not overwrite:
+        raise KrespError(f"{path} is there already; use --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise KrespError(f"there is no folder {path.parent} for {path.name}")
+
+
+def picture_options(function: Function) -> Function:
+    """`--out FILE`, a `.png` or `.mp4`, and `--overwrite`, passed as `out` and `overwrite`; see `check_output`."""
+    out = click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        required=True,
+        callback=_check_picture,
+        help="Where to write: a name ending in .png for a sheet of pictures, in .mp4 for a video.",
+    )
+    return out(click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")(function))
+
+
+def _check_picture(context: click.Context, option: click.Parameter, path: Path) -> Path:
+    if path.suffix.lower() not in (".png", ".mp4"):
+        raise click.BadParameter(f"expected a name ending in .png or .mp4, received '{path}'")
     return path
 
 

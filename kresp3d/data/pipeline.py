@@ -186,19 +186,34 @@ def video_clips(frames: Iterable[npt.NDArray[np.uint8]], clip: ClipFormat, *, cl
     Raises:
         KrespError: If there is no frame, or one is not uint8 `[H, W, 3]`.
     """
-    resize = _compiled_resize(clip.size)
-    small: list[npt.NDArray[np.uint8]] = []
-    for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise KrespError(
-                f"frame {len(small)}: expected uint8 [height, width, 3], received {frame.dtype} {list(frame.shape)}"
-            )
-        top, left, side = centre_box(*frame.shape[:2])
-        small.append(resize(np.ascontiguousarray(frame[top : top + side, left : left + side])).numpy())
+    small = list(network_frames(frames, clip.size))
     if not small:
         raise KrespError("expected at least one frame to cut clips from, received none")
     starts = uniform_starts(len(small), clip.span, clips)
     return np.stack(small)[clip_indices(starts[:, None], clip.length, clip.frame_stride, len(small))]
+
+
+def network_frames(frames: Iterable[npt.NDArray[np.uint8]], size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Crop and resize decoded frames as evaluation does, one by one.
+
+    Args:
+        frames: uint8 `[H, W, 3]`.
+        size: Side `S` of the network's input in pixels.
+
+    Yields:
+        uint8 `[S, S, 3]`.
+
+    Raises:
+        KrespError: If a frame is not uint8 `[H, W, 3]`.
+    """
+    resize = _compiled_resize(size)
+    for index, frame in enumerate(frames):
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise KrespError(
+                f"frame {index}: expected uint8 [height, width, 3], received {frame.dtype} {list(frame.shape)}"
+            )
+        top, left, side = centre_box(*frame.shape[:2])
+        yield resize(np.ascontiguousarray(frame[top : top + side, left : left + side])).numpy()
 
 
 def measure_rate(dataset: tf.data.Dataset, *, seconds: float = 3.0) -> float:

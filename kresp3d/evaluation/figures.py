@@ -26,7 +26,8 @@ from kresp3d.evaluation.metrics import ClassResult, wilson_interval
 from kresp3d.run_folder import written_aside
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-_INK, _FAINT = "#333333", "#D0D0D0"
+PURPLE, AMBER, SKY = "#CC79A7", "#E69F00", "#56B4E9"
+INK, FAINT = "#333333", "#D0D0D0"
 #: Up to so many classes, the cells of a confusion matrix show counts.
 COUNTED_CLASSES = 25
 #: Up to so many classes, each one is named in a figure.
@@ -77,17 +78,17 @@ def confusion_figure(confusion: npt.NDArray[np.integer], classes: Sequence[str])
 
     every = math.ceil(count / NAMED_CLASSES)
     ticks = range(0, count, every)
-    names = [_shorten(classes[i], 22) for i in ticks]
+    names = [shorten(classes[i], 22) for i in ticks]
     axes.set_xticks(ticks, names, rotation=90 if count > 6 else 0, fontsize=font, parse_math=False)
     axes.set_yticks(ticks, names, fontsize=font, parse_math=False)
     which = "" if every == 1 else f" (one name in {every} is shown)"
-    axes.set_xlabel(f"predicted class{which}", color=_INK)
-    axes.set_ylabel(f"true class{which}", color=_INK)
-    axes.tick_params(length=0 if counted else 2, color=_FAINT, labelcolor=_INK)
+    axes.set_xlabel(f"predicted class{which}", color=INK)
+    axes.set_ylabel(f"true class{which}", color=INK)
+    axes.tick_params(length=0 if counted else 2, color=FAINT, labelcolor=INK)
     for spine in axes.spines.values():
-        spine.set_color(_FAINT)
+        spine.set_color(FAINT)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, format=PercentFormatter(1.0, decimals=0, symbol=" %"))
-    bar.set_label("share of the true class's videos", color=_INK)
+    bar.set_label("share of the true class's videos", color=INK)
     bar.outline.set_visible(False)
     return figure
 
@@ -110,22 +111,22 @@ def per_class_figure(rows: Sequence[ClassResult]) -> Figure:
     figure = Figure(figsize=(7.5, row_height * len(shown) + 1.3), layout="constrained")
     axes = figure.add_subplot()
     bars = axes.barh(places, shares, height=0.7, color=BLUE, alpha=0.55, label="video top-1, 95 % interval")
-    axes.errorbar(shares, places, xerr=whiskers, fmt="none", ecolor=_INK, elinewidth=0.8, alpha=0.7)
+    axes.errorbar(shares, places, xerr=whiskers, fmt="none", ecolor=INK, elinewidth=0.8, alpha=0.7)
     clips = [math.nan if row.clip_top1 is None else row.clip_top1 for _, row in shown]
     (marks,) = axes.plot(clips, places, "D", markersize=font / 2, color=ORANGE, clip_on=False, label="clip top-1")
     overall = sum(share * row.videos for share, row in measured) / sum(row.videos for _, row in measured)
     line = axes.axvline(
-        overall, color=_INK, linewidth=0.8, linestyle=":", label=f"all videos, {percent(overall)}", zorder=0
+        overall, color=INK, linewidth=0.8, linestyle=":", label=f"all videos, {percent(overall)}", zorder=0
     )
 
-    names = [f"{_shorten(row.name, 28)}  ({row.videos})" for _, row in shown]
+    names = [f"{shorten(row.name, 28)}  ({row.videos})" for _, row in shown]
     axes.set_yticks(places, names, fontsize=font, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)
     left_out = f"; the weakest {len(shown)} of {len(measured)} classes" if len(shown) < len(measured) else ""
-    axes.set_xlabel(f"share recognised (number of videos in brackets{left_out})", color=_INK)
+    axes.set_xlabel(f"share recognised (number of videos in brackets{left_out})", color=INK)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    _tidy(axes, "x")
+    tidy(axes, "x")
     axes.tick_params(axis="y", length=0)
     figure.legend(handles=[bars, marks, line], loc="outside upper right", ncols=3, frameon=False, fontsize=9)
     return figure
@@ -149,14 +150,14 @@ def history_figure(path: Path) -> Figure:
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
     epochs = table["epoch"]
     for axes, (key, label) in zip(grid[:, 0], panels, strict=True):
-        lines = [("training", key, BLUE if key != "learning_rate" else _INK), ("validation", f"val_{key}", ORANGE)]
+        lines = [("training", key, BLUE if key != "learning_rate" else INK), ("validation", f"val_{key}", ORANGE)]
         for name, column, colour in lines:
             if column in table:
                 # A single epoch has no line to draw.
                 marker = "o" if len(epochs) <= 30 else None
                 axes.plot(epochs, table[column], color=colour, linewidth=1.6, marker=marker, markersize=3, label=name)
-        axes.set_ylabel(label, color=_INK)
-        _tidy(axes, "y")
+        axes.set_ylabel(label, color=INK)
+        tidy(axes, "y")
         if key == "top1":
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
@@ -164,7 +165,7 @@ def history_figure(path: Path) -> Figure:
         elif key == "learning_rate":
             axes.set_ylim(bottom=0)
     last = grid[-1, 0]
-    last.set_xlabel("epoch", color=_INK)
+    last.set_xlabel("epoch", color=INK)
     last.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     last.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
     if len(grid[0, 0].get_lines()) > 1:
@@ -224,15 +225,34 @@ def rgb_over_residual(
     times = shown_times(len(clip), step, columns)
     if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[3] != 3:
         raise ValueError(f"clip must be uint8 [T + s, H, W, 3], received {clip.dtype} {list(clip.shape)}")
+    return tiled([clip[times], bright_residual(clip[times], clip[times + step], brighten)], gap)
+
+
+def bright_residual(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], brighten: float = 4.0
+) -> npt.NDArray[np.uint8]:
+    """`abs(second - first) * brighten` of uint8 pictures of one shape, to look at: uint8, cut at 255."""
     # uint8 would wrap around below 0.
-    residual = np.abs(clip[times + step].astype(np.int16) - clip[times].astype(np.int16))
-    bright = np.minimum(np.rint(residual * brighten), 255).astype(np.uint8)
-    _, height, width, _ = clip.shape
-    sheet = np.full((2 * height + gap, len(times) * (width + gap) - gap, 3), 255, np.uint8)
-    for column, t in enumerate(times):
-        left = column * (width + gap)
-        sheet[:height, left : left + width] = clip[t]
-        sheet[height + gap :, left : left + width] = bright[column]
+    residual = np.abs(second.astype(np.int16) - first.astype(np.int16))
+    return np.minimum(np.rint(residual * brighten), 255).astype(np.uint8)
+
+
+def tiled(rows: Sequence[npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]], gap: int) -> npt.NDArray[np.uint8]:
+    """Rows of equally many pictures as one picture.
+
+    Args:
+        rows: Of each row the pictures, uint8 `[N, H, W, 3]`; all of one size.
+        gap: White pixels between pictures.
+
+    Returns:
+        uint8 `[R (H + gap) - gap, N (W + gap) - gap, 3]` for `R` rows.
+    """
+    height, width, _ = rows[0][0].shape
+    sheet = np.full((len(rows) * (height + gap) - gap, len(rows[0]) * (width + gap) - gap, 3), 255, np.uint8)
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            top, left = row * (height + gap), column * (width + gap)
+            sheet[top : top + height, left : left + width] = picture
     return sheet
 
 
@@ -258,39 +278,73 @@ def clip_sheet(
         columns: Frames shown.
         brighten: Factor on the residual for display; it is stated beside the row.
     """
-    gap = 2
-    sheet = rgb_over_residual(clip, step, columns, brighten, gap)
     times = shown_times(len(clip), step, columns)
-    _, height, width, _ = clip.shape
-    figure = Figure(figsize=(1.25 * len(times) + 1.2, 2.5 * height / width + 0.6), layout="constrained")
+    rows = [clip[times], bright_residual(clip[times], clip[times + step], brighten)]
+    labels = ["RGB\n$x_t$", residual_label(step, brighten)]
+    return labelled_sheet(rows, labels, [f"t = {t}" for t in times], title=title)
+
+
+def residual_label(step: int, brighten: float) -> str:
+    """The name of a row of residual frames."""
+    return f"residual × {brighten:g}\n$|x_{{t+{step}}} - x_t|$"
+
+
+def labelled_sheet(
+    rows: Sequence[npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    *,
+    title: str = "",
+) -> Figure:
+    """Rows of pictures as a figure, with a name beside each row and above each column.
+
+    Args:
+        rows: As for `tiled`.
+        row_labels: One for each row; `$` encloses a formula.
+        column_labels: One for each column.
+        title: A line above.
+    """
+    height, width, _ = rows[0][0].shape
+    size = (1.25 * len(rows[0]) + 1.2, 1.25 * len(rows) * height / width + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(sheet)
-    axes.set_yticks(
-        [height / 2, height * 1.5 + gap], ["RGB\n$x_t$", f"residual × {brighten:g}\n$|x_{{t+{step}}} - x_t|$"]
-    )
-    axes.set_xticks([i * (width + gap) + width / 2 for i in range(len(times))], [f"t = {t}" for t in times])
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelcolor=_INK, labelsize=9)
-    axes.set_frame_on(False)
+    draw_sheet(axes, rows, row_labels, column_labels)
     if title:
-        axes.set_title(title, fontsize=11, color=_INK, parse_math=False)
+        axes.set_title(title, fontsize=11, color=INK, parse_math=False)
     return figure
+
+
+def draw_sheet(
+    axes: Axes,
+    rows: Sequence[npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+) -> None:
+    """Draw rows of pictures; see `labelled_sheet`."""
+    gap = 2
+    height, width, _ = rows[0][0].shape
+    axes.imshow(tiled(rows, gap))
+    axes.set_yticks([(i + 0.5) * height + i * gap for i in range(len(rows))], row_labels)
+    axes.set_xticks([i * (width + gap) + width / 2 for i in range(len(rows[0]))], column_labels)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelcolor=INK, labelsize=9)
+    axes.set_frame_on(False)
 
 
 def _write_counts(axes: Axes, confusion: npt.NDArray[np.integer], shares: npt.NDArray[np.float64], font: float) -> None:
     for i, j in np.argwhere(confusion):
-        colour = "white" if shares[i, j] > 0.5 else _INK
+        colour = "white" if shares[i, j] > 0.5 else INK
         axes.text(j, i, str(confusion[i, j]), ha="center", va="center", fontsize=font, color=colour)
 
 
-def _tidy(axes: Axes, grid: Literal["x", "y"]) -> None:
+def tidy(axes: Axes, grid: Literal["x", "y"]) -> None:
     """Leave what carries data: a light grid on one axis, no box."""
     axes.grid(axis=grid, color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_FAINT)
-    axes.tick_params(color=_FAINT, labelcolor=_INK)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=INK)
 
 
 def percent(share: float | None) -> str:
@@ -298,6 +352,7 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _shorten(name: str, length: int) -> str:
+def shorten(name: str, length: int) -> str:
+    """A name of at most `length` characters; a longer one is cut, and an ellipsis says so."""
     name = " ".join(name.split())
     return name if len(name) <= length else f"{name[: length - 1]}…"

@@ -68,11 +68,21 @@ class Pseudo3D(keras.layers.Layer):
             self.attention.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        parts = [self.appearance(inputs, training=training), self.motion(inputs, training=training)]
-        if self.feature_residual is not None:
-            parts.append(self.feature_residual(inputs))
-        f = ops.concatenate(parts, axis=-1)
+        f = ops.concatenate(list(self.branches(inputs, training=training).values()), axis=-1)
         return f if self.attention is None else self.attention(f)
+
+    def branches(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
+        """What is concatenated before the attention, in its order, by name: `[batch, frames, height, width, C]` each.
+
+        `appearance` and `motion` have `C = filters`; `feature_residual`, where there is one, has the input's channels.
+        """
+        parts = {
+            "appearance": self.appearance(inputs, training=training),
+            "motion": self.motion(inputs, training=training),
+        }
+        if self.feature_residual is not None:
+            parts["feature_residual"] = self.feature_residual(inputs)
+        return parts
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         *rest, _ = self.appearance.compute_output_shape(input_shape)

@@ -1,0 +1,39 @@
+"""`kresp3d explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kresp3d.cli.options import check_output, picture_options
+
+
+@click.command(name="explain")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("video", type=click.Path(path_type=Path))
+@picture_options
+@click.option(
+    "--class", "class_name", metavar="NAME", help="Class whose evidence is shown.  [default: the predicted one]"
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(1),
+    help="Clips, evenly spread over the video.  [default: one begins every quarter of a clip]",
+)
+def command(run: Path, video: Path, out: Path, overwrite: bool, class_name: str | None, clips: int | None) -> None:
+    """Show what a trained network looks at in a video.
+
+    Frames, residual frames, Grad-CAM, the scores over time and the attention of each stage: side by side as a video, or
+    as a sheet. RUN is a run folder.
+    """
+    check_output(out, overwrite)
+
+    from kresp3d.cli.progress import progress_bars
+
+    with progress_bars({"Watching": "clips", "Drawing": "frames"}) as progress:
+        from kresp3d.analysis.explain import Explainer, open_run
+        from kresp3d.analysis.explain_output import explain_video
+
+        explain_video(Explainer(open_run(run)), video, out, class_name=class_name, clips=clips, progress=progress)
+    click.echo(f"{out}")
