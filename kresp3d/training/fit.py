@@ -26,6 +26,7 @@ from kresp3d.training.callbacks import (
     write_outcome,
 )
 from kresp3d.training.checkpoint import Checkpoints, Progress
+from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.loss import SmoothedCrossEntropy
 from kresp3d.training.optimizer import make_optimizer, make_schedule
 from kresp3d.training.profiler import StepProfiler
@@ -100,8 +101,15 @@ def train(
         return progress
     measure_rate(dataset, seconds=1.0)
     display = TrainingDisplay(last, steps * config.training.batch_size, console)
-    clips = _first_clips(dataset, config.training.tensorboard_clips)
-    board = TensorBoardLog(run, network, progress, clips, model.video_scores, lambda: display.speed)
+    board = TensorBoardLog(
+        run,
+        network,
+        progress,
+        _first_clips(dataset, config.training.tensorboard_clips),
+        model.video_scores,
+        _explained_clips(run),
+        lambda: display.speed,
+    )
     callbacks: list[keras.callbacks.Callback] = [
         NanStop(),
         LearningRate(make_schedule(config.training, steps)),
@@ -180,6 +188,12 @@ def _check_profile(config: TrainingConfig, steps: int) -> None:
 def _first_clips(dataset: tf.data.Dataset, count: int) -> np.ndarray[Any, Any]:
     clips: np.ndarray[Any, Any] = next(iter(dataset.take(1)))[0]["frames"].numpy()[:count]
     return clips
+
+
+def _explained_clips(run: RunFolder) -> ExplainedClips | None:
+    training = run.config.training
+    is_wanted = training.tensorboard_clips and training.tensorboard_every
+    return ExplainedClips.of(run, training.tensorboard_clips) if is_wanted else None
 
 
 @contextlib.contextmanager

@@ -14,7 +14,9 @@ from kresp3d.config import Config
 from kresp3d.evaluation.figures import confusion_figure, encode, rgb_over_residual
 from kresp3d.events import EventLog, cut_back
 from kresp3d.run_folder import RunFolder
+from kresp3d.training.callbacks import averaged_weights
 from kresp3d.training.checkpoint import Progress
+from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.validation import VideoScores
 
 #: The keys of the configuration that the HParams page shows.
@@ -53,6 +55,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         progress: How far training is.
         clips: Training clips to show, uint8 `[n, T + s, S, S, 3]`.
         scores: What validation says of each video; `None` without validation.
+        explained: Clips on which the network is explained now and then; `None` for none.
         speed: Gives the clips a second of the epoch that ends.
     """
 
@@ -63,6 +66,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         progress: Progress,
         clips: npt.NDArray[np.uint8],
         scores: VideoScores | None,
+        explained: ExplainedClips | None,
         speed: Callable[[], float],
     ) -> None:
         super().__init__()
@@ -71,6 +75,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.progress = progress
         self.clips = clips
         self.scores = scores
+        self.explained = explained
         self.speed = speed
         self._log: EventLog | None = None
 
@@ -112,6 +117,9 @@ class TensorBoardLog(keras.callbacks.Callback):
             log.scalar("clips_per_second", self.speed(), step)
             if self.scores is not None:
                 self._validation(log, self.scores.confusion(), step)
+            if self.explained is not None and self._is_due(step):
+                with averaged_weights(self.model):
+                    self.explained.log(log, self.network, step)
             log.flush()
 
     def _validation(self, log: EventLog, confusion: npt.NDArray[np.int64], step: int) -> None:

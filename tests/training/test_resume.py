@@ -23,6 +23,8 @@ def config_file(tiny_config, tmp_path_factory):
         "training": {
             **tiny_config["training"],
             **{"epochs": 3, "deterministic": True, "ema": 0.8, "momentum": 0.9, "weight_decay": 1e-3},
+            # Explained in the middle and at the end, which is to change nothing.
+            "tensorboard_every": 2,
         },
         "clip": {"per_video": 8},
         "model": {**tiny_config["model"], "modality": "rgb", "attention": False},
