@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,17 +64,28 @@ class EventLog:
         """Add a serialised `GraphDef`."""
         self._add(0, graph_def=graph_def)
 
-    def table(self, keys: Sequence[str], metrics: Mapping[str, str]) -> None:
+    def table(self, keys: Sequence[str], metrics: Mapping[str, str], main: Collection[str] = ()) -> None:
         """Say what the HParams page shows.
 
         Args:
             keys: The hyperparameters.
             metrics: Tag of a curve -> the name of its column.
+            main: The hyperparameters that stand before the others. The page shows the first five of all until the
+                others are ticked.
         """
         from tensorboard.plugins.hparams import api
+        from tensorboard.plugins.hparams.metadata import create_summary_metadata
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
         columns = [api.Metric(tag, display_name=name) for tag, name in metrics.items()]
-        self._add(0, summary=api.hparams_config_pb([api.HParam(key) for key in keys], columns))
+        summary = api.hparams_config_pb([api.HParam(key) for key in keys], columns)
+        metadata = summary.value[0].metadata
+        content = HParamsPluginData.FromString(metadata.plugin_data.content)
+        for info in content.experiment.hparam_infos:
+            # TensorBoard sorts by this mark, then by name.
+            info.differs = info.name in main
+        metadata.CopyFrom(create_summary_metadata(content))
+        self._add(0, summary=summary)
 
     def hyperparameters(self, name: str, values: Mapping[str, Any]) -> None:
         """Make this TensorBoard run a row of the HParams page.

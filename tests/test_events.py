@@ -45,7 +45,7 @@ def test_curves_histograms_and_pictures_are_read_back(tmp_path, read_events):
 def test_settings_of_every_kind_stand_in_the_hparams_table(tmp_path):
     values = {"size": 8, "rate": 0.5, "flag": False, "name": "sgd", "blocks": [1, 2], "ema": None}
     with EventLog(tmp_path) as log:
-        log.table(list(values), {"top1": "accuracy"})
+        log.table(list(values), {"top1": "accuracy"}, main=["name", "flag"])
         log.hyperparameters("mine", values)
     metadata = reader(tmp_path).SummaryMetadata
     [start, table] = (
@@ -60,6 +60,7 @@ def test_settings_of_every_kind_stand_in_the_hparams_table(tmp_path):
     }
     assert start.session_start_info.group_name == "mine"
     assert [info.name for info in table.experiment.hparam_infos] == list(values)
+    assert {info.name for info in table.experiment.hparam_infos if info.differs} == {"name", "flag"}
     [metric] = table.experiment.metric_infos
     assert (metric.name.tag, metric.display_name) == ("top1", "accuracy")
 

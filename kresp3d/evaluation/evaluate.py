@@ -110,7 +110,7 @@ def _log(run: RunFolder, evaluation: Evaluation, step: int) -> None:
         log.scalar(f"video_top1/{split}", evaluation.video_top1, step)
         for row in evaluation.per_class:
             if row.video_top1 is not None:
-                log.scalar(f"class_top1_{split}/{row.name}", row.video_top1, step)
+                log.scalar(f"top1_by_class_{split}/{row.name}", row.video_top1, step)
         log.picture(f"confusion/{split}", (run.path / "figures" / "confusion.png").read_bytes(), step)
 
 

@@ -56,11 +56,11 @@ class ExplainedClips:
         gates = AttentionGates(network)(self.frames)
         for stage, parts in stage_weights(gates).items():
             for part, weight in parts.items():
-                log.scalar(f"attention_mean/{stage}/{part}", weight.mean, step)
-                log.scalar(f"attention_spread/{stage}/{part}", weight.spread, step)
+                log.scalar(f"mask_mean/{stage}/{part}", weight.mean, step)
+                log.scalar(f"mask_spread/{stage}/{part}", weight.spread, step)
         for block, masks in gates.items():
             for part, mask in masks.items():
-                log.histogram(f"attention/{block}/{part}", mask, step)
+                log.histogram(f"mask/{block}/{part}", mask, step)
         # For the true class, so that pictures of different epochs say the same thing.
         maps = GradCam(network)(self.frames, self.labels)
         for number, (name, clip, heat) in enumerate(zip(self.names, self.frames, maps, strict=True)):

@@ -17,15 +17,14 @@ from kresp3d.run_folder import RunFolder
 from kresp3d.training.callbacks import averaged_weights
 from kresp3d.training.checkpoint import Progress
 from kresp3d.training.explanations import ExplainedClips
+from kresp3d.training.graph import network_graph
 from kresp3d.training.validation import VideoScores
 
-#: The keys of the configuration that the HParams page shows.
+#: The keys that the paper varies; the HParams page shows them first.
+MAIN = ("model.modality", "model.variant", "model.step", "model.attention", "model.feature_residual")
+#: The keys of the configuration that are on the HParams page.
 HYPERPARAMETERS = (
-    "model.modality",
-    "model.variant",
-    "model.step",
-    "model.attention",
-    "model.feature_residual",
+    *MAIN,
     "model.width",
     "model.blocks",
     "model.frames",
@@ -96,7 +95,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             f"clip_top1/{split}": f"{split} clip top-1",
             f"video_top1/{split}": f"{split} video top-1",
         }
-        log.table(HYPERPARAMETERS, metrics)
+        log.table(HYPERPARAMETERS, metrics, MAIN)
         log.hyperparameters(str(self.run.path), hyperparameters(self.run.config))
         log.graph(network_graph(self.network))
         for index, clip in enumerate(self.clips):
@@ -126,7 +125,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         log.scalar("video_top1/validation", confusion.trace() / confusion.sum(), step)
         for name, row, right in zip(self.run.classes, confusion, confusion.diagonal(), strict=True):
             if row.any():
-                log.scalar(f"class_top1_validation/{name}", right / row.sum(), step)
+                log.scalar(f"top1_by_class_validation/{name}", right / row.sum(), step)
         if self._is_due(step):
             log.picture("confusion/validation", encode(confusion_figure(confusion, self.run.classes)), step)
 
@@ -152,12 +151,3 @@ def hyperparameters(config: Config) -> dict[str, Any]:
         if value is not None:
             values[key] = value
     return values
-
-
-def network_graph(network: keras.Model) -> bytes:
-    """The graph of a network in inference, as a serialised `GraphDef` with the shapes of its tensors."""
-    shape = network.input["frames"].shape[1:]
-    forward = tf.function(lambda frames: network({"frames": frames}, training=False), autograph=False)
-    function = forward.get_concrete_function(tf.TensorSpec([None, *shape], tf.uint8, name="frames"))
-    graph: bytes = function.graph.as_graph_def(add_shapes=True).SerializeToString()
-    return graph

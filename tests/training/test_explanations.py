@@ -78,9 +78,9 @@ def test_the_attention_is_that_of_the_averaged_weights_and_equals_numpy(tiny_con
         ("feature_residual", slice(8, 12)),
     ):
         for name, figure in (("mean", np.mean), ("spread", np.std)):
-            (second, _), (last, value) = logged[f"attention_{name}/res2/{part}"]
+            (second, _), (last, value) = logged[f"mask_{name}/res2/{part}"]
             assert (second, last) == (2, 3) and value == pytest.approx(figure(mask[:, columns]), rel=1e-4, abs=1e-6)
-        buckets = logged[f"attention/res2_1/{part}"][-1][1]
+        buckets = logged[f"mask/res2_1/{part}"][-1][1]
         assert buckets[:, 2].sum() == 3 * 4
         assert buckets[0, 0] == pytest.approx(mask[:, columns].min(), rel=1e-4)
     pictures = {tag: points for tag, points in logged.items() if tag.startswith("grad_cam/")}
