@@ -188,7 +188,19 @@ class TrainingConfig(Section):
     validation_clips: PositiveInt = 1
     """Clips of each validation video, after every epoch."""
     tensorboard_clips: Annotated[int, Field(ge=0)] = 4
-    """Clips shown in TensorBoard."""
+    """Training clips shown in TensorBoard, and validation clips that are explained there."""
+    tensorboard_every: Annotated[int, Field(ge=0)] | None = 10
+    """After every so many epochs, and after the last, TensorBoard gets the confusion matrix of the validation videos,
+    what the attention does, and Grad-CAM of a few clips; 0 or null: never."""
+    profile: tuple[Annotated[int, Field(ge=0)], PositiveInt] | None = None
+    """Steps whose computation TensorBoard's Profile page shows: the first one, and the first one after it that is left
+    out. Counted from 0 over all epochs; null: none."""
+
+    @model_validator(mode="after")
+    def _check_profile(self) -> Self:
+        if self.profile is not None and self.profile[0] >= self.profile[1]:
+            raise ValueError(f"profile must be [FIRST, END] with FIRST below END, received {list(self.profile)}")
+        return self
 
 
 class EvaluationConfig(Section):

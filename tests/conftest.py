@@ -197,3 +197,29 @@ def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("exported")
     assert main(["export", str(trained_run), "--quantize", "int8", "--to", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def read_events() -> Callable[[Path], dict[str, list[tuple[int, Any]]]]:
+    """`read_events(folder)` gives all that TensorBoard's event files hold: tag -> steps and values, by step.
+
+    A value is a number of a curve, the PNG of a picture, an array `[buckets, 3]` of a histogram.
+    """
+
+    def read(folder: Path) -> dict[str, list[tuple[int, Any]]]:
+        import tensorflow as tf
+
+        found: dict[str, list[tuple[int, Any]]] = {}
+        for path in folder.glob("events.*"):
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                event = tf.compat.v1.Event.FromString(record)
+                for value in event.summary.value:
+                    array = tf.make_ndarray(value.tensor)
+                    plugin = value.metadata.plugin_data.plugin_name
+                    readers = {"scalars": float, "images": lambda parts: parts[2], "histograms": np.asarray}
+                    if plugin in readers:
+                        found.setdefault(value.tag, []).append((event.step, readers[plugin](array)))
+        # The names of files that were begun in the same second do not say which came first.
+        return {tag: sorted(points, key=lambda point: point[0]) for tag, points in found.items()}
+
+    return read

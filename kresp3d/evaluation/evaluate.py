@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from kresp3d.config import Config
 from kresp3d.data.clip_format import ClipFormat
@@ -14,6 +13,7 @@ from kresp3d.data.pipeline import evaluation_frames
 from kresp3d.errors import KrespError
 from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.evaluation.report import write_report
+from kresp3d.events import EventLog
 from kresp3d.inference.engine import Engine
 from kresp3d.run_folder import RunFolder
 
@@ -88,7 +88,7 @@ def report(run: RunFolder, evaluation: Evaluation, *, command: str, folder: Path
         run: Whose videos were used.
         evaluation: What was measured.
         command: The command line.
-        folder: Where to; by default the run's folder, and then the confusion matrix goes into TensorBoard's logs too.
+        folder: Where to; by default the run's folder, and then TensorBoard's logs get the figures too.
 
     Returns:
         The path of `report.md`.
@@ -99,12 +99,19 @@ def report(run: RunFolder, evaluation: Evaluation, *, command: str, folder: Path
         return write_report(folder, evaluation, command=command, run_info=info)
     with run.disk_errors():
         path = write_report(run.path, evaluation, command=command, run_info=info, history=history)
-        picture = tf.io.decode_png((run.path / "figures" / "confusion.png").read_bytes(), channels=3)
-        writer = tf.summary.create_file_writer(str(run.logs), filename_suffix=f".{evaluation.split}")
-        with writer.as_default():
-            tf.summary.image(f"confusion/{evaluation.split}", picture[None], step=_epochs(history))
-        writer.close()
+        _log(run, evaluation, step=_epochs(history))
     return path
+
+
+def _log(run: RunFolder, evaluation: Evaluation, step: int) -> None:
+    split = evaluation.split
+    with EventLog(run.logs, suffix=split) as log:
+        log.scalar(f"clip_top1/{split}", evaluation.clip_top1, step)
+        log.scalar(f"video_top1/{split}", evaluation.video_top1, step)
+        for row in evaluation.per_class:
+            if row.video_top1 is not None:
+                log.scalar(f"top1_by_class_{split}/{row.name}", row.video_top1, step)
+        log.picture(f"confusion/{split}", (run.path / "figures" / "confusion.png").read_bytes(), step)
 
 
 def _epochs(history: Path | None) -> int:

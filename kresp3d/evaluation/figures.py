@@ -7,6 +7,7 @@ Colours are from Okabe and Ito's palette, which colour-blind readers can tell ap
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,10 +38,15 @@ def save(figure: Figure, path: Path, dpi: int = 120) -> Path:
     """Write a figure as PNG; it appears under its name only when whole. Equal figures give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as temporary:
-        figure.savefig(
-            temporary, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", metadata={"Software": None}
-        )
+        temporary.write_bytes(encode(figure, dpi))
     return path
+
+
+def encode(figure: Figure, dpi: int = 120) -> bytes:
+    """A figure as PNG. Equal figures give equal bytes."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", metadata={"Software": None})
+    return png.getvalue()
 
 
 def confusion_figure(confusion: npt.NDArray[np.integer], classes: Sequence[str]) -> Figure:

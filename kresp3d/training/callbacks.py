@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kresp3d.errors import KrespError
 from kresp3d.run_folder import RunFolder, write_text, written_aside
@@ -19,13 +18,20 @@ from kresp3d.training.checkpoint import Checkpoints, Progress
 
 
 class NanStop(keras.callbacks.Callback):
-    """Ends training with a sentence when the loss is no longer a finite number."""
+    """Ends training with a sentence when the loss or, at the end of an epoch, a weight is no longer a finite number."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise KrespError(
                 f"the loss became {loss} in step {batch + 1} of an epoch; the last finished epoch is kept. "
+                "Lower training.learning_rate, or lower training.clip_norm"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not all(np.isfinite(values).all() for values in self.model.get_weights()):
+            raise KrespError(
+                f"weights became infinite or NaN in the last step of epoch {epoch + 1}; the epoch before is kept. "
                 "Lower training.learning_rate, or lower training.clip_norm"
             )
 
@@ -85,11 +91,6 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        if not all(np.isfinite(values).all() for values in self.model.get_weights()):
-            raise KrespError(
-                f"weights became infinite or NaN in the last step of epoch {epoch + 1}; the epoch before is kept. "
-                "Lower training.learning_rate, or lower training.clip_norm"
-            )
         progress = self.progress
         progress.epoch = epoch + 1
         progress.seconds = time.monotonic() - self._began
@@ -157,37 +158,3 @@ def write_history(run: RunFolder, progress: Progress) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(progress.history)
-
-
-class TensorBoardLog(keras.callbacks.Callback):
-    """Scalars of every epoch, and a few training clips as RGB over residual frames.
-
-    Args:
-        run: The run's folder.
-        clips: uint8 `[n, T + s, S, S, 3]`.
-        step: Step size of the residual frames.
-    """
-
-    def __init__(self, run: RunFolder, clips: np.ndarray, step: int) -> None:
-        super().__init__()
-        self.run = run
-        self.clips = clips
-        self.step = step
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        from kresp3d.evaluation.figures import rgb_over_residual
-
-        self._writer = tf.summary.create_file_writer(str(self.run.logs))
-        with self._writer.as_default():
-            for index, clip in enumerate(self.clips):
-                tf.summary.image(f"clips/{index}", rgb_over_residual(clip, self.step)[None], step=0)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        with self.run.disk_errors(), self._writer.as_default():
-            for key, value in (logs or {}).items():
-                side, name = ("validation", key.removeprefix("val_")) if key.startswith("val_") else ("train", key)
-                tf.summary.scalar("learning_rate" if key == "learning_rate" else f"{name}/{side}", value, epoch + 1)
-            self._writer.flush()
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self._writer.close()

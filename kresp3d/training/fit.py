@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from kresp3d.config import Config, TrainingConfig
+from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
-from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
+from kresp3d.data.pipeline import measure_rate, steps_per_epoch, training_dataset
+from kresp3d.errors import UsageError
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
 from kresp3d.text import clock
@@ -23,14 +24,17 @@ from kresp3d.training.callbacks import (
     EpochEnd,
     LearningRate,
     NanStop,
-    TensorBoardLog,
     write_outcome,
 )
 from kresp3d.training.checkpoint import Checkpoints, Progress
+from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.loss import SmoothedCrossEntropy
 from kresp3d.training.optimizer import make_optimizer, make_schedule
+from kresp3d.training.profiler import StepProfiler
 from kresp3d.training.progress import TrainingDisplay
 from kresp3d.training.strategy import make_strategy
+from kresp3d.training.tensorboard import TensorBoardLog
+from kresp3d.training.validation import ScoredModel, VideoScores, validation_data
 
 logger = logging.getLogger("kresp3d")
 
@@ -58,6 +62,7 @@ def train(
 
     Raises:
         KrespError: If there is nothing to train on, or the loss is no longer a finite number.
+        UsageError: If `training.profile` begins after the last step, or as `make_strategy`.
     """
     config = run.config
     console = console or Console()
@@ -71,10 +76,12 @@ def train(
         run.write_data(records)
     train_videos = run.records("train")
     steps = steps_per_epoch(len(train_videos), config)
+    _check_profile(config.training, steps)
     scope = strategy.scope() if strategy else contextlib.nullcontext()
     with scope, _dtype_policy(config.training.precision):
         network = build_model(config.model, len(run.classes))
         model = _compile(network, config.training, len(run.classes), steps, replicas)
+        validation, model.video_scores = _validation(run)
         checkpoints = Checkpoints(run.checkpoints, model)
         progress = (checkpoints.restore() if resume else None) or Progress()
         # What a kill between a checkpoint and the rest left undone.
@@ -82,7 +89,6 @@ def train(
             with run.disk_errors():
                 write_outcome(run, network, model, progress)
 
-    validation = _validation(run, config)
     dataset = training_dataset(train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch)
     console.print(
         f"{network.name}: {network.count_params():,} parameters, {len(run.classes)} classes, "
@@ -96,14 +102,27 @@ def train(
         return progress
     measure_rate(dataset, seconds=1.0)
     display = TrainingDisplay(last, steps * config.training.batch_size, console)
+    board = TensorBoardLog(
+        run,
+        network,
+        progress,
+        _first_clips(dataset, config.training.tensorboard_clips),
+        model.video_scores,
+        _explained_clips(run),
+        lambda: display.speed,
+    )
     callbacks: list[keras.callbacks.Callback] = [
         NanStop(),
         LearningRate(make_schedule(config.training, steps)),
         AveragedValidation(),
+        board,
         EpochEnd(run, network, checkpoints, progress),
-        TensorBoardLog(run, _first_clips(dataset, config.training.tensorboard_clips), config.model.step),
         display,
     ]
+    profiler = None
+    if config.training.profile is not None:
+        profiler = StepProfiler(run.logs, config.training.profile, progress.epoch * steps)
+        callbacks.append(profiler)
     try:
         model.fit(
             dataset,
@@ -120,6 +139,9 @@ def train(
         raise
     finally:
         display.close()
+        board.close()
+        if profiler is not None:
+            profiler.stop()
     kept = progress.kept_epoch(config.training)
     score = progress.history[kept - 1].get("val_top1")
     console.print(
@@ -130,9 +152,9 @@ def train(
     return progress
 
 
-def _compile(network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int) -> keras.Model:
+def _compile(network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int) -> ScoredModel:
     # A second model on the same layers: what is saved then holds the network alone, with no optimiser or loss.
-    model = keras.Model(network.input, network.output, name=network.name)
+    model = ScoredModel(network.input, network.output, name=network.name)
     optimizer = make_optimizer(config, steps, replicas)
     model.compile(
         optimizer=optimizer,
@@ -148,17 +170,31 @@ def _compile(network: keras.Model, config: TrainingConfig, classes: int, steps: 
     return model
 
 
-def _validation(run: RunFolder, config: Config) -> tf.data.Dataset | None:
+def _validation(run: RunFolder) -> tuple[tf.data.Dataset | None, VideoScores | None]:
     if "validation" not in run.splits:
         logger.warning("no validation videos: the last epoch is kept, not the best")
-        return None
-    clips = config.training.validation_clips
-    return evaluation_dataset(run.records("validation"), run.records_folder, run.classes, config, clips=clips)
+        return None, None
+    return validation_data(run)
+
+
+def _check_profile(config: TrainingConfig, steps: int) -> None:
+    total = config.epochs * steps
+    if config.profile is not None and config.profile[0] >= total:
+        raise UsageError(
+            f"training.profile begins at step {config.profile[0]}, but this training has {total} steps, counted from "
+            "0; profile earlier ones"
+        )
 
 
 def _first_clips(dataset: tf.data.Dataset, count: int) -> np.ndarray[Any, Any]:
     clips: np.ndarray[Any, Any] = next(iter(dataset.take(1)))[0]["frames"].numpy()[:count]
     return clips
+
+
+def _explained_clips(run: RunFolder) -> ExplainedClips | None:
+    training = run.config.training
+    is_wanted = training.tensorboard_clips and training.tensorboard_every
+    return ExplainedClips.of(run, training.tensorboard_clips) if is_wanted else None
 
 
 @contextlib.contextmanager

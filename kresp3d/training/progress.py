@@ -67,9 +67,13 @@ class TrainingDisplay(keras.callbacks.Callback):
         now = time.monotonic()
         self._done += 1
         left = (now - self._began) / self._done * (self.epochs - epoch - 1)
-        speed = self.clips_per_epoch / (self._last_step - self._epoch_began)
-        row = epoch_row(epoch + 1, self.epochs, logs or {}, speed, now - self._began, left)
+        row = epoch_row(epoch + 1, self.epochs, logs or {}, self.speed, now - self._began, left)
         self.console.print(row, highlight=False, soft_wrap=True)
+
+    @property
+    def speed(self) -> float:
+        """Clips a second in the last epoch, from its begin to the end of its last step, before validation."""
+        return self.clips_per_epoch / (self._last_step - self._epoch_began)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from kresp3d.data.splits import count
 from kresp3d.evaluation.figures import percent, save
-from kresp3d.run_folder import write_text
+from kresp3d.events import EventLog
+from kresp3d.run_folder import remove, write_text
 from kresp3d.tuning.effects import Trial, ValueEffect, is_range, rank, rank_correlation, value_effects
 from kresp3d.tuning.figures import key_figure
 from kresp3d.tuning.oracle import OBJECTIVE
@@ -193,27 +192,12 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def write_hparams(folder: Path, trials: Sequence[Trial], space: SearchSpace) -> None:
-    """Write the trials for TensorBoard's HParams page, in place of what was there.
-
-    With TensorBoard's own writer: TensorFlow's would take a GPU's memory in a process that trains nothing.
-    """
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.plugins.hparams import api
-    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-    def write(path: Path, step: int, *summaries: object) -> None:
-        writer = EventFileWriter(str(path))
-        for summary in summaries:
-            writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
-        writer.close()
-
-    hparams = [api.HParam(key) for key in space.dimensions]
-    write(folder, 0, api.hparams_config_pb(hparams, [api.Metric(OBJECTIVE, display_name="video top-1")]))
+    """Write the trials for TensorBoard's HParams page, in place of what was there."""
+    remove(folder)
+    with EventLog(folder) as log:
+        log.table(list(space.dimensions), {OBJECTIVE: "video top-1"})
     for trial in rank(trials):
         assert trial.outcome is not None and trial.outcome.score is not None
-        settings = {key: v if isinstance(v, bool | int | float | str) else show(v) for key, v in trial.settings.items()}
-        summaries = (api.hparams_pb(settings, trial_id=trial.name), scalar_pb(OBJECTIVE, trial.outcome.score))
-        write(folder / trial.name, trial.outcome.epochs, *summaries)
+        with EventLog(folder / trial.name) as log:
+            log.hyperparameters(trial.name, trial.settings)
+            log.scalar(OBJECTIVE, trial.outcome.score, trial.outcome.epochs)

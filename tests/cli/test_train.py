@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from kresp3d.cli.main import main
 from kresp3d.config import load_config
@@ -63,26 +65,78 @@ def test_the_network_learns_what_is_easy(trained_run):
     assert json.loads((trained_run / "metrics.json").read_text())["video_top1"] > 0.6
 
 
-def test_tensorboard_gets_scalars_clips_and_the_confusion_matrix(trained_run):
-    scalars, images = {}, {}
-    for path in (trained_run / "logs").iterdir():
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            event = tf.compat.v1.Event.FromString(record)
-            for value in event.summary.value:
-                array = tf.make_ndarray(value.tensor)
-                if value.metadata.plugin_data.plugin_name == "scalars":
-                    scalars.setdefault(value.tag, {})[event.step] = float(array)
-                else:
-                    images[value.tag] = (event.step, tf.io.decode_png(array[2]).shape)
+def size(png):
+    return tf.io.decode_png(png).shape[:2]
+
+
+def test_tensorboard_gets_curves_and_clips_of_the_training(trained_run, read_events):
+    found = read_events(trained_run / "logs")
     with (trained_run / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     for tag, column in (("loss/train", "loss"), ("top1/validation", "val_top1"), ("learning_rate", "learning_rate")):
-        assert scalars[tag] == {int(row["epoch"]): pytest.approx(float(row[column])) for row in rows}
-    clips = [tag for tag in images if tag.startswith("clips/")]
+        assert found[tag] == [(int(row["epoch"]), pytest.approx(float(row[column]))) for row in rows]
+    assert [step for step, _ in found["clips_per_second"]] == [1, 2, 3, 4, 5, 6]
+    assert all(rate > 1 for _, rate in found["clips_per_second"])
     # Four frames of 16 x 16 over their residual frames, two pixels between.
-    assert len(clips) == 4 and all(images[tag] == (0, (34, 70, 3)) for tag in clips)
-    step, shape = images["confusion/test"]
-    assert step == 6 and min(shape[:2]) > 100
+    clips = [found[f"clips/{number}"] for number in range(4)]
+    assert all(step == 0 and size(png) == (34, 70) for [(step, png)] in clips) and "clips/4" not in found
+
+
+def test_tensorboard_gets_the_classes_and_the_confusion_matrix_of_both_splits(trained_run, read_events):
+    found = read_events(trained_run / "logs")
+    metrics = json.loads((trained_run / "metrics.json").read_text())
+    for row in metrics["per_class"]:
+        assert found[f"top1_by_class_test/{row['class']}"] == [(6, pytest.approx(row["video_top1"]))]
+        # One validation video of each class.
+        curve = found[f"top1_by_class_validation/{row['class']}"]
+        assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6] and {value for _, value in curve} <= {0.0, 1.0}
+    assert found["clip_top1/test"] == [(6, pytest.approx(metrics["clip_top1"]))]
+    assert found["video_top1/test"] == [(6, pytest.approx(metrics["video_top1"]))]
+    # With one clip of each video, a video is right where its clip is.
+    assert found["video_top1/validation"] == found["top1/validation"]
+    classes = [found[f"top1_by_class_validation/{name}"] for name in ("bend", "jump", "walk")]
+    means = np.mean([[value for _, value in curve] for curve in classes], axis=0)
+    assert means == pytest.approx([value for _, value in found["video_top1/validation"]])
+    [(step, png)] = found["confusion/test"]
+    assert step == 6 and png == (trained_run / "figures" / "confusion.png").read_bytes()
+    # In between, `tensorboard_every` is 10; after the last epoch there is one in any case. Classes and scale are alike.
+    [(step, png)] = found["confusion/validation"]
+    assert step == 6 and size(png) == size((trained_run / "figures" / "confusion.png").read_bytes())
+
+
+def test_tensorboard_compares_runs_by_their_settings_and_accuracies(trained_run):
+    events = EventAccumulator(str(trained_run / "logs"))
+    events.Reload()
+
+    def content(tag):
+        return plugin_data_pb2.HParamsPluginData.FromString(events.SummaryMetadata(tag).plugin_data.content)
+
+    start = content("_hparams_/session_start_info").session_start_info
+    assert start.group_name == str(trained_run)
+    values = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
+    assert values["training.learning_rate"] == 0.1 and values["model.modality"] == "both"
+    assert values["model.attention"] is True and values["model.blocks"] == "[1]" and values["seed"] == 0
+    assert "training.ema" not in values
+    experiment = content("_hparams_/experiment").experiment
+    assert set(values) <= {info.name for info in experiment.hparam_infos}
+    # Each column's tag is that of a curve of the same TensorBoard run.
+    metrics = [info.name.tag for info in experiment.metric_infos]
+    assert metrics == ["top1/validation", "clip_top1/test", "video_top1/test"]
+    assert all(events.Tensors(tag) for tag in metrics)
+
+
+def test_tensorboard_gets_the_graph_of_the_network(trained_run):
+    events = EventAccumulator(str(trained_run / "logs"))
+    events.Reload()
+    assert any(node.name.startswith("p3d_both/res2_1/pseudo3d/motion/") for node in events.Graph().node)
+
+
+def test_measuring_again_replaces_what_tensorboard_shows(run, read_events):
+    before = read_events(run / "logs")
+    assert main(["evaluate", str(run)]) == 0
+    assert {tag: points for tag, points in read_events(run / "logs").items() if "test" in tag} == {
+        tag: points for tag, points in before.items() if "test" in tag
+    }
 
 
 def test_a_folder_with_a_run_is_left_alone(run, config_file, capsys):
@@ -138,6 +192,10 @@ def test_only_one_process_trains_in_a_folder(run, config_file, capsys):
         (["--config", "CONFIG", "--out", "FOREIGN", "--overwrite"], 1, "notes.txt"),
         (["--config", "CONFIG", "--out", "NEW", "--set", "training.replicas=3"], 2, "multiple of 3"),
         (["--config", "CONFIG", "--out", "NEW", "--set", "data.videos=/nowhere"], 2, "/nowhere"),
+        # Two epochs of 3 steps.
+        (["--config", "CONFIG", "--out", "NEW", "--set", "training.profile=[6, 7]"], 2, "has 6 steps"),
+        (["--config", "CONFIG", "--out", "NEW", "--set", "training.profile=[3, 3]"], 2, "[FIRST, END]"),
+        (["--config", "CONFIG", "--out", "NEW", "--set", "training.tensorboard_every=-1"], 2, "tensorboard_every"),
     ],
 )
 def test_mistakes_get_a_sentence(arguments, code, words, config_file, tmp_path, capsys):

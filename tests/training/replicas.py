@@ -49,6 +49,7 @@ def main() -> None:
         copies = [[part.numpy() for part in getattr(w, "values", (w,))] for w in weights]
         found[name] = {
             "history": progress.history,
+            "confusion": models[-1].video_scores.confusion().tolist(),
             "copies": sorted({len(parts) for parts in copies}),
             "in sync": all(np.array_equal(parts[0], part) for parts in copies for part in parts[1:]),
         }

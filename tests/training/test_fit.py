@@ -206,6 +206,51 @@ def test_what_a_kill_left_undone_after_a_checkpoint_is_done_by_resume(start, tin
         np.testing.assert_array_equal(mine, kept)
 
 
+def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_point_twice(start, monkeypatch, read_events):
+    run, records = start(epochs=3, tensorboard_every=1)
+    save = Checkpoints.save
+
+    def killed(self, progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+        save(self, progress)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoints, "save", killed)
+        fit.train(run, records, console=quiet())
+    assert [step for step, _ in read_events(run.logs)["loss/train"]] == [1, 2]
+    fit.train(run, records, resume=True, console=quiet())
+    logged = read_events(run.logs)
+    losses = [(int(row["epoch"]), pytest.approx(float(row["loss"]))) for row in history(run)]
+    assert logged["loss/train"] == losses and len(losses) == 3
+    assert [step for step, _ in logged["confusion/validation"]] == [1, 2, 3]
+    assert [step for step, _ in logged["clips/0"]] == [0]
+
+
+def test_a_kill_before_the_first_checkpoint_leaves_no_point_twice(start, monkeypatch, read_events):
+    run, records = start(epochs=1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoints, "save", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit.train(run, records, console=quiet())
+    fit.train(run, records, resume=True, console=quiet())
+    assert {tag: len(points) for tag, points in read_events(run.logs).items() if len(points) > 1} == {}
+
+
+def test_without_validation_and_pictures_there_are_curves_alone(start, tiny_config, monkeypatch, read_events):
+    monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "validation": 0.0})
+    run, records = start(epochs=1, tensorboard_clips=0, tensorboard_every=None)
+    fit.train(run, records, console=quiet())
+    tags = {"loss/train", "top1/train", "top5/train", "learning_rate", "clips_per_second"}
+    assert set(read_events(run.logs)) == tags
+
+
+def test_steps_are_profiled_where_tensorboard_looks(start):
+    run, records = start(epochs=1, profile=(1, 3))
+    fit.train(run, records, console=quiet())
+    [profile] = run.logs.glob("plugins/profile/*/*.xplane.pb")
+    assert b"train" in profile.read_bytes()
+
+
 def test_a_full_disk_gets_a_sentence_and_the_last_epoch_stays(start, monkeypatch):
     run, records = start(epochs=3)
     save = Checkpoints.save

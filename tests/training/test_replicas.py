@@ -46,6 +46,15 @@ def test_two_replicas_give_the_losses_and_weights_of_one(runs):
         np.testing.assert_allclose(yours, mine, rtol=1e-3, atol=2e-5)
 
 
+def test_the_scores_of_the_validation_videos_are_gathered_from_all_replicas(runs):
+    _, found = runs
+    for values in found.values():
+        confusion = np.array(values["confusion"])
+        # One validation video of each class, and one clip of each video.
+        assert confusion.sum(axis=1).tolist() == [1, 1, 1]
+        assert confusion.trace() / 3 == pytest.approx(values["history"][-1]["val_top1"])
+
+
 def test_clipping_was_active(runs):
     _, found = runs
     assert found["null-1"]["history"][-1]["loss"] != pytest.approx(found["0.3-1"]["history"][-1]["loss"], rel=1e-3)

@@ -23,6 +23,8 @@ def config_file(tiny_config, tmp_path_factory):
         "training": {
             **tiny_config["training"],
             **{"epochs": 3, "deterministic": True, "ema": 0.8, "momentum": 0.9, "weight_decay": 1e-3},
+            # Explained in the middle and at the end, which is to change nothing.
+            "tensorboard_every": 2,
         },
         "clip": {"per_video": 8},
         "model": {**tiny_config["model"], "modality": "rgb", "attention": False},
@@ -64,16 +66,29 @@ def assert_same(one, other):
     assert len((one / "history.csv").read_text().splitlines()) == 1 + 3
 
 
-def test_ctrl_c_and_until_lose_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs):
+def assert_logged_alike(one, other, read_events):
+    """TensorBoard shows the same of both, each point once; but for the speed and the time of the evaluation."""
+    mine, yours = (read_events(run / "logs") for run in (one, other))
+    tags = {tag for tag in mine if not tag.endswith("test") and "_test/" not in tag}
+    assert len(tags) > 10 and tags == {tag for tag in yours if not tag.endswith("test") and "_test/" not in tag}
+    for tag in tags:
+        assert [step for step, _ in yours[tag]] == [step for step, _ in mine[tag]], tag
+        if tag != "clips_per_second":
+            assert str(yours[tag]) == str(mine[tag]), tag
+    assert [step for step, _ in mine["loss/train"]] == [1, 2, 3]
+
+
+def test_ctrl_c_and_until_lose_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs, read_events):
     folder, printed = runs
     assert "rows when interrupted: 1" in printed and "Interrupted after epoch 1" in printed
     assert "resuming after epoch 1" in printed
     # The second time it was told to stop after the second epoch.
     assert "stopped after epoch 2" in printed and "resuming after epoch 2" in printed
     assert_same(folder / "whole", folder / "parts")
+    assert_logged_alike(folder / "whole", folder / "parts", read_events)
 
 
-def test_kill_9_loses_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs, config_file, tmp_path):
+def test_kill_9_loses_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs, config_file, tmp_path, read_events):
     folder, _ = runs
     run = tmp_path / "killed"
     command = [sys.executable, "-m", "kresp3d.cli.main", "train", "--config", config_file, "--out", run]
@@ -89,4 +104,5 @@ def test_kill_9_loses_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs,
     assert again.returncode == 0, again.stderr
     assert f"resuming after epoch {len(rows) - 1}" in again.stdout
     assert_same(folder / "whole", run)
+    assert_logged_alike(folder / "whole", run, read_events)
     assert (run / "metrics.json").is_file()

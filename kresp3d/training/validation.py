@@ -1,0 +1,96 @@
+"""The validation videos: their clips, and what the network says of each video, in one pass over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kresp3d.data.pipeline import evaluation_dataset
+from kresp3d.evaluation.metrics import IntArray, confusion_matrix
+from kresp3d.run_folder import RunFolder
+
+
+class VideoScores:
+    """Softmax scores of videos, added up clip by clip inside a TensorFlow function.
+
+    To be made in the scope of the strategy; each replica adds up its own clips.
+
+    Args:
+        labels: The class index of each video `[V]`.
+        classes: Number of classes `C`.
+    """
+
+    def __init__(self, labels: IntArray, classes: int) -> None:
+        self.labels = labels
+        self._sums = tf.Variable(
+            tf.zeros([len(labels), classes]),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def reset(self) -> None:
+        """Forget all clips."""
+        self._sums.assign(tf.zeros_like(self._sums))
+
+    def add(self, logits: tf.Tensor, videos: tf.Tensor) -> None:
+        """Count clips in.
+
+        Args:
+            logits: `[B, C]`.
+            videos: int `[B]`, the video of each clip.
+        """
+        scores = tf.nn.softmax(tf.cast(logits, tf.float32))
+        self._sums.assign_add(tf.math.unsorted_segment_sum(scores, videos, len(self.labels)))
+
+    def confusion(self) -> IntArray:
+        """Videos `[C, C]`; row: the true class, column: the one with the highest sum of scores."""
+        sums = np.asarray(self._sums.numpy())
+        return confusion_matrix(self.labels, sums.argmax(axis=1), sums.shape[1])
+
+
+class ScoredModel(keras.Model):
+    """A functional model that adds up the scores of videos where its inputs say which video a clip is of.
+
+    `video_scores` holds them: inputs are `{"frames": …}` and, in validation, `"video": int [B]` too. It is a plain
+    object, so that it is neither saved nor checkpointed.
+    """
+
+    video_scores: VideoScores | None = None
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None, mask: Any = None) -> Any:
+        return super().call({"frames": inputs["frames"]}, training=training, mask=mask)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        if self.video_scores is not None and "video" in x:
+            self.video_scores.add(y_pred, x["video"])
+        figures: dict[str, Any] = super().compute_metrics(x, y, y_pred, sample_weight)
+        return figures
+
+
+def validation_data(run: RunFolder) -> tuple[tf.data.Dataset, VideoScores]:
+    """The clips of a run's validation videos, for `ScoredModel`, and where their scores go.
+
+    Returns:
+        Batches `({"frames": uint8 [b, T+s, S, S, 3], "video": int64 [b]}, int32 [b])`, and empty scores.
+
+    Raises:
+        KrespError: If the run has no validation videos, or their records are gone.
+    """
+    config, records = run.config, run.records("validation")
+    clips = config.training.validation_clips
+    dataset = evaluation_dataset(records, run.records_folder, run.classes, config, clips=clips)
+
+    def with_video(number: tf.Tensor, batch: tuple[dict[str, tf.Tensor], tf.Tensor]) -> Any:
+        inputs, labels = batch
+        first = number * config.evaluation.batch_size
+        count = tf.cast(tf.shape(labels)[0], tf.int64)
+        # The clips of one video stand side by side.
+        return {**inputs, "video": (first + tf.range(count)) // clips}, labels
+
+    index = {name: number for number, name in enumerate(run.classes)}
+    scores = VideoScores(np.array([index[record.label] for record in records]), len(run.classes))
+    return dataset.enumerate().map(with_video), scores
