@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from kresp3d.evaluation.figures import percent
+from kresp3d.live import LiveView
 from kresp3d.reproduction.claims import Judgement
 from kresp3d.reproduction.report import (
     detectable_words,
@@ -31,7 +29,7 @@ from kresp3d.text import clock
 _STYLES = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
 
-class ReproductionDisplay:
+class ReproductionDisplay(LiveView):
     """Shows how far a reproduction is.
 
     Args:
@@ -40,32 +38,17 @@ class ReproductionDisplay:
     """
 
     def __init__(self, runner: Runner, console: Console) -> None:
+        super().__init__(console)
         self.runner = runner
-        self.console = console
         self._began = time.monotonic()
         self._results = runner.results()
         self._ended_before = len(self._results.with_status("done"))
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._live = Live(console=self.console, get_renderable=self._render, refresh_per_second=2)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.refresh()
-            self._live.stop()
 
     def show(self, results: Results) -> None:
         """Show a new state."""
         before = {(result.row, result.seed): result.status for result in self._results.trainings}
         self._results = results
-        if self._live is not None:
-            self._live.refresh()
+        if self.redraw():
             return
         for result in results.with_status("done", "failed"):
             if before.get((result.row, result.seed)) != result.status:
@@ -81,7 +64,8 @@ class ReproductionDisplay:
             words.append(f"{clock((time.monotonic() - self._began) / here * left)} left")
         return ", ".join(words)
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """The table of the trainings."""
         results = self._results
         epochs = results.base.training.epochs
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from kresp3d.evaluation.figures import percent
+from kresp3d.live import LiveView
 from kresp3d.text import clock
 from kresp3d.tuning.effects import Trial, rank, read_trials
 from kresp3d.tuning.journal import Ended, Journal, Outcome
@@ -23,7 +21,7 @@ from kresp3d.tuning.trial import Glimpse
 _ROWS = 12
 
 
-class SweepDisplay:
+class SweepDisplay(LiveView):
     """Shows the trials of a journal.
 
     Args:
@@ -34,33 +32,19 @@ class SweepDisplay:
     """
 
     def __init__(self, journal: Journal, space: SearchSpace, total: int, console: Console) -> None:
+        super().__init__(console)
         self.journal = journal
         self.space = space
         self.total = total
-        self.console = console
         self._began = time.monotonic()
         self._done_before = self._printed = sum(trial.has_ended for trial in self._trials())
         self._begun: dict[str, float] = {}
         self._glimpse: Glimpse | None = None
-        self._live: Live | None = None
         # The whole words of a key only where two keys end alike.
         names = [key.rpartition(".")[2] for key in space.dimensions]
         self._names = {
             key: key if names.count(name) > 1 else name for key, name in zip(space.dimensions, names, strict=True)
         }
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._live = Live(console=self.console, get_renderable=self._render, refresh_per_second=2)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.refresh()
-            self._live.stop()
 
     def on_event(self) -> None:
         """Show what was written into the journal."""
@@ -69,8 +53,7 @@ class SweepDisplay:
             if not trial.has_ended:
                 self._begun.setdefault(trial.name, time.monotonic())
         self._glimpse = None
-        if self._live is not None:
-            self._live.refresh()
+        if self.redraw():
             return
         ended = [trial for trial in trials if trial.has_ended]
         if len(ended) > self._printed:
@@ -101,7 +84,8 @@ class SweepDisplay:
             words.append(f"{clock((time.monotonic() - self._began) / here * (self.total - ended))} left")
         return ", ".join(words)
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """The table of the trials."""
         trials = self._trials()
         best = rank(trials)[:1]
         table = Table(box=None, pad_edge=False, header_style="bold")
