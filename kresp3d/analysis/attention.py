@@ -81,11 +81,6 @@ class AttentionGates:
         }
 
 
-def gate_values(network: keras.Model, frames: npt.NDArray[np.uint8]) -> Gates:
-    """The attention masks of a network for some clips; see `AttentionGates`, which serves more than one batch."""
-    return AttentionGates(network)(frames)
-
-
 def _masks(block: Any, inputs: Any) -> dict[str, Any]:
     """Mask `[B, T', C]` of each part of a block's module, where `inputs` enter the block."""
     module = block.middle

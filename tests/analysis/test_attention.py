@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kresp3d.analysis.attention import AttentionGates, Weight, gate_values, stage_weights
+from kresp3d.analysis.attention import AttentionGates, Weight, stage_weights
 from kresp3d.config import ModelConfig
 from kresp3d.models.p3d_resnet import build_model
 
@@ -80,7 +80,7 @@ def masks_by_hand(model, block, frames, per_frame=False):
 )
 def test_masks_are_those_of_a_computation_by_hand(settings):
     model, frames = network(**settings), clips()
-    found = gate_values(model, frames)
+    found = AttentionGates(model)(frames)
     assert list(found) == ["res2_1", "res3_1", "res3_2"]
     for block, parts in found.items():
         expected = masks_by_hand(model, block, frames, settings.get("attention_pool") == "space")
@@ -92,8 +92,8 @@ def test_masks_are_those_of_a_computation_by_hand(settings):
 
 
 def test_one_mask_serves_all_frames_or_each_has_its_own():
-    assert gate_values(network(), clips())["res2_1"]["motion"].shape == (2, 1, 4)
-    assert gate_values(network(attention_pool="space"), clips())["res2_1"]["motion"].shape == (2, 4, 4)
+    assert AttentionGates(network())(clips())["res2_1"]["motion"].shape == (2, 1, 4)
+    assert AttentionGates(network(attention_pool="space"))(clips())["res2_1"]["motion"].shape == (2, 4, 4)
 
 
 @pytest.mark.parametrize("settings", [{"variant": "full3d"}, {"attention": False}])
@@ -111,9 +111,10 @@ def test_mixed_precision_networks_are_read_in_float32():
     plain = network()
     for source, target in zip(plain.weights, mixed.weights, strict=True):
         target.assign(source)
-    for block, parts in gate_values(mixed, clips()).items():
+    expected = AttentionGates(plain)(clips())
+    for block, parts in AttentionGates(mixed)(clips()).items():
         for part, mask in parts.items():
-            np.testing.assert_allclose(mask, gate_values(plain, clips())[block][part], atol=1e-6)
+            np.testing.assert_allclose(mask, expected[block][part], atol=1e-6)
 
 
 def test_other_clips_and_numbers_of_clips_trace_nothing_anew():
@@ -125,7 +126,7 @@ def test_other_clips_and_numbers_of_clips_trace_nothing_anew():
 
 def test_wrong_frames_are_named():
     with pytest.raises(ValueError, match=r"expected frames uint8 \[B, 5, 16, 16, 3\], received float32"):
-        gate_values(network(), clips().astype(np.float32))
+        AttentionGates(network())(clips().astype(np.float32))
 
 
 def test_a_stages_weight_is_taken_over_all_channels_of_its_blocks():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.analysis.attention import gate_values, stage_weights
+from kresp3d.analysis.attention import AttentionGates, stage_weights
 from kresp3d.analysis.explain import (
     Explainer,
     Watched,
@@ -44,7 +44,7 @@ def test_scores_are_those_of_predict_and_masks_those_of_the_clips(make_run, nois
     np.testing.assert_allclose(seen.mean, video_probabilities(KerasEngine(run), path, clips=5), atol=1e-6)
     clips = video_clips(iter_frames(path, fps=10, short_side=24), form, clips=5)
     for clip, weights in zip(clips, seen.weights, strict=True):
-        expected = stage_weights(gate_values(load_network(run), clip[None]))
+        expected = stage_weights(AttentionGates(load_network(run))(clip[None]))
         assert list(weights) == ["res2", "res3"]
         for stage, parts in expected.items():
             for part, weight in parts.items():
@@ -58,7 +58,7 @@ def test_weights_of_several_clips_are_those_of_all_their_channels(make_run, nois
     with small_video(noise_video(23), explainer.engine.info.clip) as video:
         seen = explainer.watch(video, 5, quiet)
         clips = video[clip_indices(seen.starts[:, None], 5, 1, 23)]
-    for stage, parts in stage_weights(gate_values(load_network(run), clips)).items():
+    for stage, parts in stage_weights(AttentionGates(load_network(run))(clips)).items():
         for part, weight in parts.items():
             found = pooled(seen.weights)[stage][part]
             assert found.mean == pytest.approx(weight.mean, abs=1e-6)
