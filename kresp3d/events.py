@@ -114,6 +114,8 @@ class EventLog:
 
     def close(self) -> None:
         """Bring everything to the disk and end the file."""
+        # Closing alone does not say that the disk was full.
+        self._writer.flush()
         self._writer.close()
 
     def __enter__(self) -> Self:

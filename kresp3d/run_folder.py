@@ -60,6 +60,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
     try:
         yield temporary
+        # Else a power cut could leave the name with nothing behind it.
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -72,8 +75,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a folder with all that is in it; what is not there is gone already."""
-    if path.is_dir():
+    """Delete a file, a link, or a folder with all that is in it; what is not there is gone already."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

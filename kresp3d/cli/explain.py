@@ -27,7 +27,7 @@ def command(run: Path, video: Path, out: Path, overwrite: bool, class_name: str 
     Frames, residual frames, Grad-CAM, the scores over time and the attention of each stage: side by side as a video, or
     as a sheet. RUN is a run folder.
     """
-    check_output(out, overwrite)
+    check_output(out, overwrite, video)
 
     from kresp3d.cli.progress import progress_bars
 

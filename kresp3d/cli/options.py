@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kresp3d.errors import KrespError
+from kresp3d.errors import KrespError, UsageError
 
 Function = Callable[..., Any]
 
@@ -49,24 +49,40 @@ def _check_place(context: click.Context, option: click.Parameter, path: Path | N
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
+            _write_something(path.parent)
         except OSError as error:
             reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
             raise click.BadParameter(f"cannot write into {path.parent} ({reason}); name a file elsewhere") from None
     return path
 
 
-def check_output(path: Path, overwrite: bool) -> None:
+def _write_something(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def check_output(path: Path, overwrite: bool, source: Path | None = None) -> None:
     """Make sure that a file may be written.
 
+    Args:
+        path: The file.
+        overwrite: Whether it may be there already.
+        source: What it is made from, which it never replaces.
+
     Raises:
-        KrespError: If it is there and `overwrite` is not given, or its folder is missing.
+        KrespError: If it is there and `overwrite` is not given, or its folder is missing or cannot be written into.
+        UsageError: If it is `source`, by this or another name.
     """
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"--out {path} is the video itself; give another name")
     if path.exists() and not overwrite:
         raise KrespError(f"{path} is there already; use --overwrite to replace it")
     if not path.parent.is_dir():
         raise KrespError(f"there is no folder {path.parent} for {path.name}")
+    try:
+        _write_something(path.parent)
+    except OSError as error:
+        raise KrespError(f"cannot write into {path.parent} ({error.strerror}); name a file elsewhere") from None
 
 
 def picture_options(function: Function) -> Function:

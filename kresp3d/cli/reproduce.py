@@ -57,6 +57,7 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     for row in rows_of(tables):
         row_config(config, row, config.seed + seeds - 1)
     folder = ReproductionFolder(out or Path("runs") / config.name)
+    folder.check(config, resume=resume, overwrite=overwrite)
     with folder.locked():
         folder.begin(config, resume=resume, overwrite=overwrite)
 

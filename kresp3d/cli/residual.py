@@ -53,7 +53,7 @@ def command(
     As a sheet with a row of frames and a row for each step, or as a video with the panels side by side. No trained
     network is needed.
     """
-    check_output(out, overwrite)
+    check_output(out, overwrite, video)
 
     from kresp3d.analysis.residual import write_residual
     from kresp3d.cli.progress import progress_bar

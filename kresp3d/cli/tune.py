@@ -83,6 +83,7 @@ def command(
         _prepare(config)
         work(folder, space, address, console)
         return
+    folder.check(config, resume=resume, overwrite=overwrite)
     with folder.locked():
         folder.begin(config, resume=resume, overwrite=overwrite)
         if address is None:

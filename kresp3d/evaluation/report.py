@@ -53,11 +53,13 @@ def write_report(
         figures["training history"] = ("history.png", history_figure(history))
     for name, figure in figures.values():
         save(figure, folder / "figures" / name)
-    write_metrics(folder / "metrics.json", evaluation)
     write_per_class(folder / "per_class.csv", evaluation.per_class)
     write_predictions(folder / "predictions.csv", evaluation.predictions())
     images = {title: f"figures/{name}" for title, (name, _) in figures.items()}
-    return _write(folder / "report.md", _markdown(evaluation, command, run_info, images))
+    report = _write(folder / "report.md", _markdown(evaluation, command, run_info, images))
+    # The last file, since it says that the run was measured.
+    write_metrics(folder / "metrics.json", evaluation)
+    return report
 
 
 def write_metrics(path: Path, evaluation: Evaluation) -> Path:

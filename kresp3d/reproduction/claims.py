@@ -34,7 +34,8 @@ class Comparison:
     """Of the video top-1 with the same seed, by seed."""
     mean: float | None
     interval: tuple[float, float] | None
-    """95 % confidence interval of the mean; `None` where the differences have no spread to take it from."""
+    """90 % confidence interval of the mean, which leaves out 0 just where the one-sided test decides; `None` where the
+    differences have no spread to take it from."""
     p: float | None
     """Probability, were there no difference, of one at least as large as this in the claimed direction."""
     detectable: float | None
@@ -117,7 +118,7 @@ def compare(better: str, worse: str, differences: Sequence[float]) -> Comparison
 
     error = stdev(differences) / math.sqrt(count)
     p = float(t.sf(mean / error, count - 1))
-    half = float(t.isf(0.025, count - 1)) * error
+    half = float(t.isf(LEVEL, count - 1)) * error
     return Comparison(
         better,
         worse,

@@ -116,7 +116,7 @@ def print_results(console: Console, results: Results, judgements: Sequence[Judge
         )
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("points of video top-1", no_wrap=True)
-        for name in ("paper", "here", "95 % interval", "p", "n"):
+        for name in ("paper", "here", "90 % interval", "p", "n"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("")
         for comparison in judgement.comparisons:

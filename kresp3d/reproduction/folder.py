@@ -22,6 +22,7 @@ from kresp3d.training.process import Training
 _RESULTS = ("results.csv", "tables.csv", "claims.csv", "report.md", "figures")
 # `config.yaml` would make the folder a run, into which `kresp3d train --resume` goes.
 _CONFIG = "reproduction.yaml"
+_OWN = (_CONFIG, *_RESULTS, *ROWS)
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class ReproductionFolder:
             or begun & set(table.rows) - set(rows_of(other.number for other in TABLES if other is not table))
         )
 
-    def begin(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder ready, or make sure that a reproduction that is there goes on as it began.
+    def check(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Make sure that a reproduction may begin here, or go on. Nothing is written.
 
         Raises:
             KrespError: If the folder holds something else, or a reproduction and nothing says what to do with it.
@@ -72,25 +73,34 @@ class ReproductionFolder:
         """
         if self.path.is_file():
             raise KrespError(f"{self.path} is a file; a reproduction needs a folder")
-        own = (_CONFIG, *_RESULTS, *ROWS)
         names = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
-        foreign = [name for name in names if name not in own and not name.startswith((".lock", ".part-"))]
+        foreign = [name for name in names if name not in _OWN and not name.startswith((".lock", ".part-"))]
         # Without a configuration even a file of such a name is somebody else's.
-        if foreign or (not self.config_file.is_file() and set(names) & set(own)):
-            what = (foreign or sorted(set(names) & set(own)))[0]
+        if foreign or (not self.config_file.is_file() and set(names) & set(_OWN)):
+            what = (foreign or sorted(set(names) & set(_OWN)))[0]
             raise KrespError(
                 f"{self.path} holds something that is no part of a reproduction ({what}); give another --out"
             )
         if self.config_file.is_file() and resume:
             self._check_config(config)
-            return
-        if self.begun() and not overwrite:
+        elif self.begun() and not overwrite:
             raise KrespError(
                 f"{self.path} holds a reproduction already; go on with it by --resume, begin anew by --overwrite, "
                 "or give another folder by --out"
             )
+
+    def begin(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Make the folder ready; one that goes on stays as it is. For whoever holds its lock.
+
+        Raises:
+            KrespError: As `check`.
+            UsageError: As `check`.
+        """
+        self.check(config, resume=resume, overwrite=overwrite)
+        if self.config_file.is_file() and resume:
+            return
         # The configuration goes last: with it the rest is known for a reproduction's, should this be interrupted.
-        for name in reversed(own):
+        for name in reversed(_OWN):
             remove(self.path / name)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config_file, config.to_yaml())

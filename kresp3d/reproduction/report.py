@@ -169,7 +169,7 @@ def p_value(value: float | None) -> str:
 
 
 def interval(comparison: Comparison) -> str:
-    """The 95 % interval in points, within the 100 that there are; a dash where there is none."""
+    """The 90 % interval in points, within the 100 that there are; a dash where there is none."""
     if comparison.interval is None:
         return "–"
     return " to ".join(points(min(1.0, max(-1.0, bound))) for bound in comparison.interval)
@@ -187,7 +187,7 @@ def verdict(comparison: Comparison) -> str:
 
 def _claim_rows(judgements: Sequence[Judgement]) -> list[list[str]]:
     rows = [
-        ["claim", "comparison", "paper", "here", "95 % interval", "p", "seeds", "detectable", "verdict"],
+        ["claim", "comparison", "paper", "here", "90 % interval", "p", "seeds", "detectable", "verdict"],
         ["---", "---", *["---:"] * 6, "---"],
     ]
     for judgement in judgements:
@@ -213,12 +213,13 @@ def _reading(results: Results, judgements: Sequence[Judgement], videos: int) -> 
     paragraphs = [
         "Differences are of video top-1 in points, with the same seed. A comparison is *supported* if a paired "
         f"one-sided t-test over the seeds gives p < {LEVEL:g}, *not supported* if the opposite has p < {LEVEL:g}, else "
-        "*undecided*. A claim is supported if all its comparisons are, and not supported if any is not. Nothing is "
-        "corrected for the number of comparisons.",
+        "*undecided*; the 90 % interval leaves out 0 just where it is decided. A claim is supported if all its "
+        "comparisons are, and not supported if any is not. ≥ is tested as >: equality supports nothing, and where it "
+        "holds, *undecided* is what comes out. Nothing is corrected for the number of comparisons.",
         detectable_words(results, judgements),
         "Seeds vary the weights, the order of the clips, augmentation and dropout. All trainings share one split: how "
         f"the result would differ with other videos, the intervals do not say. One of the {videos} videos is "
-        f"{100 / videos:.1f} points.",
+        f"{100 / videos:.2g} points.",
     ]
     return [line for paragraph in paragraphs if paragraph for line in (paragraph, "")][:-1]
 
@@ -232,9 +233,9 @@ def detectable_words(results: Results, judgements: Sequence[Judgement]) -> str:
     low, high = detectable(min(found)), detectable(max(found))
     size = low if low == high else f"{low} to {high}"
     return (
-        f"{count(seeds, 'seed').capitalize()} {'is' if seeds == 1 else 'are'} few: with the spread seen here, a true "
-        f"difference of {size} points, depending on the comparison, would have been detected with a chance of "
-        f"{100 * POWER:.0f} % (*detectable*); of smaller ones, *undecided* says nothing."
+        f"With {count(seeds, 'seed')} and the spread seen here, a true difference of {size} points, depending on the "
+        f"comparison, would have been detected with a chance of {100 * POWER:.0f} % (*detectable*); of smaller ones, "
+        "*undecided* says nothing."
     )
 
 

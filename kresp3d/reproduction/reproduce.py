@@ -63,7 +63,7 @@ def _check_splits(base: Config, videos: Mapping[str, int]) -> None:
 
 
 def _check_gpus(jobs: int, surveyed: Survey) -> None:
-    if jobs > 1 and surveyed.gpus and "TF_FORCE_GPU_ALLOW_GROWTH" not in os.environ:
+    if jobs > 1 and surveyed.gpus and os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH") != "true":
         raise UsageError(
             f"--jobs {jobs}: the first training would take all memory of the GPU ({surveyed.gpus[0]}); use --jobs 1, "
             "or let TensorFlow take what it needs by TF_FORCE_GPU_ALLOW_GROWTH=true in the environment"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import time
 from collections import deque
@@ -25,6 +26,7 @@ class _Running:
     seed: int
     training: Training
     process: subprocess.Popen[bytes]
+    log_begun: int
     closing: ExitStack
 
 
@@ -114,9 +116,10 @@ class Runner:
         training = self.folder.training(row, seed)
         training.write_config(row_config(self.base, row, seed))
         closing = ExitStack()
+        log_begun = training.log.stat().st_size if training.log.exists() else 0
         log = closing.enter_context(training.log.open("ab"))
         process = closing.enter_context(processes.start(training.command(), log, cores))
-        return _Running(row, seed, training, process, closing)
+        return _Running(row, seed, training, process, log_begun, closing)
 
     def _finish(self, running: _Running) -> None:
         running.closing.close()
@@ -125,7 +128,7 @@ class Runner:
             self._failures[running.row, running.seed] = (
                 f"ended without being measured; see {running.training.log}"
                 if code == 0
-                else running.training.reason(code)
+                else running.training.reason(code, running.log_begun)
             )
 
 
@@ -144,5 +147,5 @@ def share_cores(cores: Sequence[int], jobs: int) -> list[frozenset[int]]:
 
 def continue_command(command: str) -> str:
     """The command line that goes on where another one ended."""
-    words = [word for word in command.split(" ") if word not in ("--overwrite", "--resume")]
-    return " ".join([*words, "--resume"])
+    words = [word for word in shlex.split(command) if word not in ("--overwrite", "--resume")]
+    return shlex.join([*words, "--resume"])

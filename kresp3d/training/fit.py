@@ -15,7 +15,7 @@ from rich.console import Console
 from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import measure_rate, steps_per_epoch, training_dataset
-from kresp3d.errors import UsageError
+from kresp3d.errors import KrespError, UsageError
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
 from kresp3d.text import clock
@@ -61,7 +61,8 @@ def train(
         How far the training is.
 
     Raises:
-        KrespError: If there is nothing to train on, or the loss is no longer a finite number.
+        KrespError: If there is nothing to train on, the loss is no longer a finite number, or a training that kept a
+            network has no checkpoint any more to resume from.
         UsageError: If `training.profile` begins after the last step, or as `make_strategy`.
     """
     config = run.config
@@ -83,7 +84,13 @@ def train(
         model = _compile(network, config.training, len(run.classes), steps, replicas)
         validation, model.video_scores = _validation(run)
         checkpoints = Checkpoints(run.checkpoints, model)
-        progress = (checkpoints.restore() if resume else None) or Progress()
+        restored = checkpoints.restore() if resume else None
+        if resume and restored is None and run.model_file.is_file():
+            raise KrespError(
+                f"{run.path} has a network but no checkpoint to go on from; "
+                f"measure it by `kresp3d evaluate {run.path}`, or train anew by --overwrite"
+            )
+        progress = restored or Progress()
         # What a kill between a checkpoint and the rest left undone.
         if progress.epoch:
             with run.disk_errors():
@@ -119,10 +126,14 @@ def train(
         EpochEnd(run, network, checkpoints, progress),
         display,
     ]
-    profiler = None
+    # Each is closed even if another cannot be.
+    closing = contextlib.ExitStack()
+    closing.callback(board.close)
+    closing.callback(display.close)
     if config.training.profile is not None:
         profiler = StepProfiler(run.logs, config.training.profile, progress.epoch * steps)
         callbacks.append(profiler)
+        closing.callback(profiler.stop)
     try:
         model.fit(
             dataset,
@@ -138,10 +149,7 @@ def train(
         console.print(f"Interrupted after epoch {progress.epoch}; go on with --resume.")
         raise
     finally:
-        display.close()
-        board.close()
-        if profiler is not None:
-            profiler.stop()
+        closing.close()
     kept = progress.kept_epoch(config.training)
     score = progress.history[kept - 1].get("val_top1")
     console.print(

@@ -104,17 +104,18 @@ class Training:
         """Delete what is three times as large as the network, and of no more use when the training is done."""
         shutil.rmtree(self.run.checkpoints, ignore_errors=True)
 
-    def reason(self, code: int) -> str:
+    def reason(self, code: int, begun: int = 0) -> str:
         """Why it failed, from what it said last.
 
         Args:
             code: How its process ended, as `Popen.returncode` has it.
+            begun: Where in the log this process began to write; what stands before is of earlier ones.
         """
         if code == -signal.SIGKILL:
             return "killed by the system, most likely since memory ran out"
         if code < 0:
             return f"ended by {signal.Signals(-code).name}; see {self.log}"
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self.log.read_bytes()[begun:].decode(errors="replace").splitlines()
         errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
         return errors[-1] if errors else f"ended with code {code}; see {self.log}"
 

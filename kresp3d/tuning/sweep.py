@@ -59,8 +59,8 @@ class SweepFolder:
         """What happened."""
         return self.path / "journal.jsonl"
 
-    def begin(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder ready, or make sure that a sweep that is there goes on as it began.
+    def check(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Make sure that a sweep may begin here, or go on. Nothing is written.
 
         Raises:
             KrespError: If the folder holds something else, or a sweep with a trial and nothing says what to do with it.
@@ -81,13 +81,23 @@ class SweepFolder:
                     + (f" (and {len(changed) - 1} other keys differ)" if len(changed) > 1 else "")
                     + "; resume with the same configuration, or give another --out"
                 )
-            write_text(self.config_file, config.to_yaml())
-            return
-        if Journal(self.journal_file).events and not overwrite:
+        elif Journal(self.journal_file).events and not overwrite:
             raise KrespError(
                 f"{self.path} holds a sweep already; go on with it by --resume, begin anew by --overwrite, "
                 "or give another folder by --out"
             )
+
+    def begin(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Make the folder ready; one that goes on keeps its trials. For whoever holds its lock.
+
+        Raises:
+            KrespError: As `check`.
+            UsageError: As `check`.
+        """
+        self.check(config, resume=resume, overwrite=overwrite)
+        if self.config_file.is_file() and resume:
+            write_text(self.config_file, config.to_yaml())
+            return
         # The configuration goes last: with it the rest is known for a sweep's, should this be interrupted.
         for name in reversed(_OWN):
             remove(self.path / name)

@@ -91,6 +91,7 @@ class TrialRunner:
         others = self._finished_curves(training) if stop_early else []
         command = training.command("--until", str(epochs))
         shown = 0
+        begun = training.log.stat().st_size if training.log.exists() else 0
         with training.log.open("ab") as log, training_process(command, log) as process:
             while process.poll() is None:
                 time.sleep(POLL)
@@ -100,7 +101,7 @@ class TrialRunner:
                     self.on_glimpse(Glimpse(seed, shown, epochs, curve[-1]))
                     if stop_early and stop_early <= shown < epochs and is_worse(curve, others):
                         return None
-        return None if process.returncode == 0 else training.reason(process.returncode)
+        return None if process.returncode == 0 else training.reason(process.returncode, begun)
 
     def _finished_curves(self, training: Training) -> list[list[float]]:
         """Validation top-1 by epoch of the sweep's finished trainings."""

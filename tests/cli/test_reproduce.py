@@ -144,6 +144,17 @@ def test_only_one_reproduction_works_in_a_folder(config_file, tmp_path, capsys):
     assert "another process is reproducing into" in capsys.readouterr().err
 
 
+def test_what_is_somebody_elses_is_left_as_it_is(config_file, tmp_path, capsys):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "holiday.png").write_text("a picture")
+    assert main(["reproduce", "-c", str(config_file), "--out", str(theirs)]) == 1
+    assert "no part of a reproduction (holiday.png)" in capsys.readouterr().err
+    assert [path.name for path in theirs.iterdir()] == ["holiday.png"]
+    assert main(["reproduce", "-c", str(config_file), "--out", str(theirs / "holiday.png")]) == 1
+    assert "is a file; a reproduction needs a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

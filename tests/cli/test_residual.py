@@ -33,6 +33,20 @@ def test_an_existing_file_is_replaced_only_where_asked_for(video, tmp_path, caps
     assert Image.open(out).format == "PNG"
 
 
+def test_the_video_itself_is_never_replaced(video, tmp_path, capsys):
+    content = video.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(video)
+    for out in (video, link):
+        assert main(["residual", str(video), "--out", str(out), "--overwrite"]) == 2
+        assert "is the video itself" in capsys.readouterr().err and video.read_bytes() == content
+
+
+def test_a_folder_that_takes_no_files_is_found_out_before_the_work(video, capsys):
+    assert main(["residual", str(video), "--out", "/proc/out.png"]) == 1
+    assert "cannot write into /proc" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["out.gif", "out", "out.mp4.part"])
 def test_another_ending_is_refused(video, tmp_path, capsys, name):
     assert main(["residual", str(video), "--out", str(tmp_path / name)]) == 2

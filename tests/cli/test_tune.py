@@ -128,6 +128,17 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_a_report(config_file, tmp_path, mon
     assert "1 finished, 1 not finished" in (tmp_path / "sweep" / "report.md").read_text()
 
 
+def test_what_is_somebody_elses_is_left_as_it_is(config_file, tmp_path, capsys):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "holiday.png").write_text("a picture")
+    assert main(["tune", "-c", str(config_file), "--out", str(theirs)]) == 1
+    assert "no part of a sweep (holiday.png)" in capsys.readouterr().err
+    assert [path.name for path in theirs.iterdir()] == ["holiday.png"]
+    assert main(["tune", "-c", str(config_file), "--out", str(theirs / "holiday.png")]) == 1
+    assert "is a file; a sweep needs a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

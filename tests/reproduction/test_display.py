@@ -56,9 +56,9 @@ def test_the_results_fit_a_terminal(make_results, scores, width):
     means = ["77.0 ± 1.0", "90.0", "79.0 ± 1.0", "90.0"]
     assert " ".join(["residual_s2 3", *means, "82.7"]).split() in rows
     assert ["residual", "3", *means[0].replace("77", "79").split(), "90.0", "81.0", "±", "1.0", "90.0", "83.0"] in rows
-    assert ["both", "−", "residual", "+2.6", "+10.0", "+7.5", "to", "+12.5", "0.002", "3", "supported"] in rows
+    assert ["both", "−", "residual", "+2.6", "+10.0", "+8.3", "to", "+11.7", "0.002", "3", "supported"] in rows
     assert "Table 2: both > residual > RGB: supported" in text
-    assert "3 seeds are few" in text
+    assert "With 3 seeds and the spread seen here" in text
 
 
 def test_few_videos_and_seeds_do_not_break_the_lines(make_results):

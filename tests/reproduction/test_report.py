@@ -61,9 +61,12 @@ def test_a_table_has_means_with_spreads_beside_the_papers_numbers(make_results, 
 
 
 def test_one_seed_has_no_spread_and_top_5_of_five_classes_is_a_dash(make_results, write):
-    lines = write(make_results({"rgb": [0.5]}, tables=(2,), top5=None))
+    lines = write(make_results({"rgb": [0.5], "residual": [0.6]}, tables=(2,), top5=None))
     assert cells(lines, "RGB")[1:6] == ["1", "48.0", "–", "50.0", "–"]
-    assert any("undecided (one seed)" in line or "no seed is finished in both" in line for line in lines)
+    [compared] = [line for line in lines if "| residual − RGB |" in line]
+    assert compared.endswith("| undecided (one seed) |")
+    [missing] = [line for line in lines if "| RGB + residual − residual |" in line]
+    assert missing.endswith("| undecided (no seed is finished in both) |")
     assert "1 seed: how small a difference could be detected is not known yet." in lines
 
 
@@ -72,18 +75,19 @@ def test_claims_stand_with_their_comparisons(make_results, scores, write):
     claims = lines[lines.index("## Claims") :]
     assert next(line for line in claims if "**both > residual > RGB**" in line).endswith("| **supported** |")
     [row] = [line for line in claims if "RGB + residual − residual |" in line]
-    # Differences of 10, 11 and 9 points: t = 10 * sqrt(3), and the 97.5 % quantile with 2 degrees of freedom is 4.303.
-    assert [cell.strip() for cell in row.strip("|").split("|")][2:7] == ["+2.6", "+10.0", "+7.5 to +12.5", "0.002", "3"]
+    # Differences of 10, 11 and 9 points: t = 10 * sqrt(3), and the 95 % quantile with 2 degrees of freedom is 2.920.
+    assert [cell.strip() for cell in row.strip("|").split("|")][2:7] == ["+2.6", "+10.0", "+8.3 to +11.7", "0.002", "3"]
     assert any(re.search(r"\| pseudo-3D|pseudo-3D ≥ full 3D\*\* .*undecided", line) for line in claims)
 
 
 def test_a_reader_is_told_how_little_few_seeds_can_show(make_results, scores):
     results = make_results(only(scores, "rgb", "residual", "both"), tables=(2,))
     words = detectable_words(results, judge(results.scores(), results.tables))
-    assert words.startswith("3 seeds are few") and "80 %" in words
-    # Both comparisons have differences with a standard deviation of one point, or of 1.5 and so on.
+    assert words.startswith("With 3 seeds and the spread seen here") and "80 %" in words
+    # With a standard deviation of 1 point: at a noncentrality of 3.979, which is 3.979 / sqrt(3) points, 80 % of the
+    # noncentral t distribution with 2 degrees of freedom lie above the 95 % quantile of the central one.
     smallest = float(re.search(r"difference of ([\d.]+)", words)[1])
-    assert 1.5 < smallest < 4
+    assert smallest == pytest.approx(2.3, abs=0.05)
 
 
 def test_an_interrupted_reproduction_says_what_is_known_so_far(make_results, scores, write):
@@ -114,7 +118,7 @@ def test_it_says_what_it_was_made_with(make_results, scores, write, facts):
     assert "TensorFlow 2.21.0, Keras 3.15.1" in cells(lines, "versions")[1]
     assert "NVIDIA H100" in cells(lines, "machine")[1]
     assert cells(lines, "training in all")[1] == "3:03 (183 s)"
-    assert any("One of the 50 videos is 2.0 points." in line for line in lines)
+    assert any("One of the 50 videos is 2 points." in line for line in lines)
     links = re.findall(r"\]\(([^)]+)\)", "\n".join(lines))
     assert links and not any(link.startswith(("/", "http")) for link in links)
 

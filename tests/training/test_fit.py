@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 import resource
+import shutil
 
 import keras
 import numpy as np
@@ -204,6 +205,16 @@ def test_what_a_kill_left_undone_after_a_checkpoint_is_done_by_resume(start, tin
     assert [set(row) for row in history(run)] == [{"epoch", "loss", "top1", "top5", "learning_rate"}] * 2
     for mine, kept in zip(expected, keras.models.load_model(run.model_file).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, kept)
+
+
+def test_a_network_without_a_checkpoint_is_not_trained_over(start):
+    run, records = start(epochs=1)
+    fit.train(run, records, console=quiet())
+    shutil.rmtree(run.checkpoints)
+    kept = {path: path.read_bytes() for path in (run.model_file, run.history_file, *run.logs.iterdir())}
+    with pytest.raises(KrespError, match="no checkpoint to go on from; measure it by `kresp3d evaluate"):
+        fit.train(run, records, resume=True, console=quiet())
+    assert {path: path.read_bytes() for path in kept} == kept
 
 
 def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_point_twice(start, monkeypatch, read_events):

@@ -51,6 +51,16 @@ def test_a_training_is_done_when_it_is_measured_after_its_last_epoch(training):
     assert training.is_done(2) and training.metrics() == {"video_top1": 0.5}
 
 
+def test_the_reason_is_that_of_the_last_process_not_of_an_earlier_one(training):
+    training.log.write_text("Error: the loss became nan\n")
+    begun = training.log.stat().st_size
+    assert training.reason(1, begun) == f"ended with code 1; see {training.log}"
+    with training.log.open("a") as log:
+        log.write("step 3\nError: no space left on the disk\n")
+    assert training.reason(1, begun) == "no space left on the disk"
+    assert training.reason(-9, begun).startswith("killed by the system")
+
+
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     """`script(text)` puts a shell script in the place of Python, so that processes start at once."""
