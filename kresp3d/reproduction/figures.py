@@ -8,11 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from kresp3d.evaluation.figures import BLUE, ORANGE
+from kresp3d.evaluation.figures import BLUE, INK, ORANGE
 from kresp3d.reproduction.results import Results
 from kresp3d.reproduction.tables import Table
 
-_INK = "#333333"
 #: Half of the room between two rows that the dots of one take.
 _SPREAD = 0.08
 
@@ -53,15 +52,15 @@ def table_figure(table: Table, results: Results) -> Figure:
     paper = [entry.top1 for entry in table.entries]
     axes.plot(places + 0.32, paper, "D", color=ORANGE, markersize=6, label="the paper, on UCF101")
     names = [textwrap.fill(entry.label, 17) for entry in table.entries]
-    axes.set_xticks(places, names, color=_INK, parse_math=False)
+    axes.set_xticks(places, names, color=INK, parse_math=False)
     axes.set_xlim(-0.45, len(places) - 0.45)
-    axes.set_ylabel(f"video top-1 ({results.base.evaluation.split} videos)", color=_INK)
+    axes.set_ylabel(f"video top-1 ({results.base.evaluation.split} videos)", color=INK)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.margins(y=0.12)
     axes.grid(axis="y", color="#E8E8E8", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(axis="x", length=0)
-    axes.tick_params(labelcolor=_INK)
+    axes.tick_params(labelcolor=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure

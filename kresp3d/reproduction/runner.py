@@ -116,7 +116,7 @@ class Runner:
         training = self.folder.training(row, seed)
         training.write_config(row_config(self.base, row, seed))
         closing = ExitStack()
-        log_begun = training.log.stat().st_size if training.log.exists() else 0
+        log_begun = training.log_size
         log = closing.enter_context(training.log.open("ab"))
         process = closing.enter_context(processes.start(training.command(), log, cores))
         return _Running(row, seed, training, process, log_begun, closing)

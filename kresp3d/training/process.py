@@ -53,6 +53,11 @@ class Training:
         """What its process printed."""
         return self.path.with_name(f"{self.path.name}.log")
 
+    @property
+    def log_size(self) -> int:
+        """Bytes that its processes have printed so far."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
     def write_config(self, config: Config) -> None:
         """Write what its process is to train."""
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ class TrialRunner:
         others = self._finished_curves(training) if stop_early else []
         command = training.command("--until", str(epochs))
         shown = 0
-        begun = training.log.stat().st_size if training.log.exists() else 0
+        begun = training.log_size
         with training.log.open("ab") as log, training_process(command, log) as process:
             while process.poll() is None:
                 time.sleep(POLL)

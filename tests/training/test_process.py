@@ -52,8 +52,10 @@ def test_a_training_is_done_when_it_is_measured_after_its_last_epoch(training):
 
 
 def test_the_reason_is_that_of_the_last_process_not_of_an_earlier_one(training):
+    assert training.log_size == 0
     training.log.write_text("Error: the loss became nan\n")
-    begun = training.log.stat().st_size
+    assert training.log_size == training.log.stat().st_size
+    begun = training.log_size
     assert training.reason(1, begun) == f"ended with code 1; see {training.log}"
     with training.log.open("a") as log:
         log.write("step 3\nError: no space left on the disk\n")
