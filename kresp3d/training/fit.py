@@ -81,7 +81,7 @@ def train(
     scope = strategy.scope() if strategy else contextlib.nullcontext()
     with scope, _dtype_policy(config.training.precision):
         network = build_model(config.model, len(run.classes))
-        model = _compile(network, config.training, len(run.classes), steps, replicas)
+        model = compile_model(network, config.training, len(run.classes), steps, replicas)
         validation, model.video_scores = _validation(run)
         checkpoints = Checkpoints(run.checkpoints, model)
         restored = checkpoints.restore() if resume else None
@@ -160,8 +160,21 @@ def train(
     return progress
 
 
-def _compile(network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int) -> ScoredModel:
-    # A second model on the same layers: what is saved then holds the network alone, with no optimiser or loss.
+def compile_model(
+    network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int = 1
+) -> ScoredModel:
+    """Give a network its loss, optimiser and metrics.
+
+    Args:
+        network: What `build_model` gives.
+        config: How it is trained.
+        classes: Number of classes.
+        steps: Training steps in an epoch.
+        replicas: Among which the clips of a step are shared out.
+
+    Returns:
+        A second model on the same layers, so that what is saved of `network` holds no optimiser or loss.
+    """
     model = ScoredModel(network.input, network.output, name=network.name)
     optimizer = make_optimizer(config, steps, replicas)
     model.compile(

@@ -3,9 +3,7 @@
     pip install -e ".[openvino,onnx,bench]"
     python scripts/bench/openvino_and_pytorch.py
 
-The clip is uint8 and the weights are random. Every contender has a process of its own, and they take turns, one clip
-each, so that what else the machine does meets all of them alike. A ratio is the median of those of the rounds. The
-CPU time, of all threads together, depends less on what else runs; it tells the work, not how well threads share it.
+Clips are uint8 and the weights are random. The contenders take turns, as `turns.py` says.
 
 PyTorch has its memory in `channels_last_3d`, runs in `inference_mode`, and in bfloat16 its weights are bfloat16,
 which was faster than autocast. "fused" has its batch norms folded by `torch.fx`, as all exported networks have.
@@ -14,29 +12,24 @@ which was faster than autocast. "fused" has its batch norms folded by `torch.fx`
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import Work, cpu_name, take_turns
 
 from kresp3d.config import Config, load_config
-from kresp3d.machine import read_text
 from kresp3d.quiet import quieten
 
 CONFIG = Path(__file__).parents[2] / "configs" / "ucf101.yaml"
 BASE = "PyTorch bf16"
 
 Forward = Callable[[np.ndarray], Any]
-#: Seconds by the clock, and of all threads together.
-Times = tuple[float, float]
 
 
 def main() -> None:
@@ -46,88 +39,35 @@ def main() -> None:
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
     parser.add_argument("--classes", type=int, default=101)
-    parser.add_argument("--rounds", type=int, default=7, help="clips each scores, after one that is not counted")
+    parser.add_argument("--batch", type=int, default=1, help="clips scored at once (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each, after two that are not counted")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", action="append", choices=CONTENDERS, help="leave out the others but the base")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args()
 
     config = load_config(options.config, options.set)
     names = [name for name in CONTENDERS if not options.only or name in (*options.only, BASE)]
     with tempfile.TemporaryDirectory() as folder:
         _in_new_process(_write_networks, Path(folder), config, options.classes)
-        times = take_turns(names, Path(folder), config, options.threads, options.rounds)
-    rows = [summary(name, times[name], times[BASE]) for name in names]
-    if options.json:
-        print(json.dumps({"cpu": cpu_name(), "threads": options.threads, "results": rows}, indent=2))
-        return
-    print(f"{cpu_name()}, {options.threads} threads, {options.rounds} rounds, one clip at a time\n")
-    print(f"{'':24}{'median s':>10}{'min s':>8}{'max s':>8}{'CPU s':>8}   as fast as {BASE}, channels last")
-    for row in rows:
-        columns = f"{row['median']:10.2f}{row['min']:8.2f}{row['max']:8.2f}{row['cpu']:8.2f}"
-        print(f"{row['name']:24}{columns}   {row['ratio']:.2f} times")
+        contenders = {
+            name: partial(_contend, name, Path(folder), config, options.threads, options.batch) for name in names
+        }
+        measured = take_turns(contenders, options.rounds)
+    print(f"{cpu_name()}, {options.threads} threads, {options.rounds} rounds, {options.batch} clips at a time\n")
+    print(f"| | median | least | most | CPU time | as fast as {BASE} |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for name, times in measured.items():
+        walls = [turn.wall for turn in times.turns]
+        ratio = statistics.median(1 / ratio for ratio in times.ratios(measured[BASE]))
+        seconds = " | ".join(f"{value:.3f} s" for value in (times.wall, min(walls), max(walls), times.cpu))
+        print(f"| {name} | {seconds} | {ratio:.2f} times |")
 
 
-def cpu_name() -> str:
-    """What Linux calls the CPU, with what it has for bfloat16."""
-    lines = (read_text("/proc/cpuinfo") or "").splitlines()
-    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    bfloat16 = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in values.get("flags", "").split()]
-    return f"{values.get('model name', 'unknown CPU')} ({', '.join(bfloat16) or 'no bfloat16'})"
-
-
-def summary(name: str, times: list[Times], base: list[Times]) -> dict[str, Any]:
-    """What is reported of a contender."""
-    seconds = [wall for wall, _ in times]
-    ratios = [theirs / own for own, (theirs, _) in zip(seconds, base, strict=True)]
-    return {
-        "name": name,
-        "median": statistics.median(seconds),
-        "min": min(seconds),
-        "max": max(seconds),
-        "cpu": statistics.median(cpu for _, cpu in times),
-        "ratio": statistics.median(ratios),
-        "ratios": ratios,
-        "seconds": seconds,
-    }
-
-
-def take_turns(names: list[str], folder: Path, config: Config, threads: int, rounds: int) -> dict[str, list[Times]]:
-    """Times of a clip, `rounds` of each contender."""
-    context = multiprocessing.get_context("spawn")
-    ends: dict[str, Connection] = {}
-    processes = []
-    for name in names:
-        ends[name], other = context.Pipe()
-        processes.append(context.Process(target=_contend, args=(name, folder, config, threads, other), daemon=True))
-        processes[-1].start()
-        other.close()
-        ends[name].recv()  # is ready
-    times: dict[str, list[Times]] = {name: [] for name in names}
-    for number in range(rounds):
-        for name in names:
-            ends[name].send(None)
-            times[name].append(ends[name].recv())
-            print(f"{number + 1}/{rounds} {name}: {times[name][-1][0]:.2f} s", file=sys.stderr, flush=True)
-    for process in processes:
-        process.terminate()
-        process.join()
-    return times
-
-
-def _contend(name: str, folder: Path, config: Config, threads: int, connection: Connection) -> None:
-    """Score a clip, and tell the time, whenever asked."""
-    quieten()
+def _contend(name: str, folder: Path, config: Config, threads: int, batch: int) -> Work:
+    """Make what scores a batch of clips."""
     forward = CONTENDERS[name](folder, config, threads)
-    shape = (1, config.model.frames + config.model.step, config.model.size, config.model.size, 3)
-    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    forward(frames)
-    connection.send(None)
-    while True:
-        connection.recv()
-        wall, cpu = time.perf_counter(), time.process_time()
-        forward(frames)
-        connection.send((time.perf_counter() - wall, time.process_time() - cpu))
+    shape = (batch, config.model.frames + config.model.step, config.model.size, config.model.size, 3)
+    return partial(forward, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
 def _in_new_process(target: Callable[..., None], *arguments: Any) -> None:

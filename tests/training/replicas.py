@@ -24,13 +24,13 @@ def main() -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     models = []
-    compile_model = fit._compile
+    compile_model = fit.compile_model
 
     def compile_and_keep(*arguments):
         models.append(compile_model(*arguments))
         return models[-1]
 
-    fit._compile = compile_and_keep
+    fit.compile_model = compile_and_keep
     found = {}
     for clip_norm, replicas, norm in (
         ("null", 1, "sync_batch"),

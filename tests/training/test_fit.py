@@ -35,9 +35,9 @@ def start(tiny_config, tmp_path, monkeypatch):
         return run, prepare(run.config.data)
 
     make.models = []
-    compile_model = fit._compile
+    compile_model = fit.compile_model
     monkeypatch.setattr(
-        fit, "_compile", lambda *arguments: make.models.append(compile_model(*arguments)) or make.models[-1]
+        fit, "compile_model", lambda *arguments: make.models.append(compile_model(*arguments)) or make.models[-1]
     )
     return make
 
