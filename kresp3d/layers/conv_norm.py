@@ -31,7 +31,7 @@ class ConvNorm(keras.layers.Layer):
         self.norm = (
             None
             if norm == "folded"
-            else BatchNorm(synchronized=norm == "sync_batch", dtype=self.dtype_policy, name="norm")
+            else BatchNorm(relu=relu, synchronized=norm == "sync_batch", dtype=self.dtype_policy, name="norm")
         )
         self.relu = relu
 
@@ -45,7 +45,7 @@ class ConvNorm(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = self.conv(inputs)
         if self.norm is not None:
-            x = self.norm(x, training=training)
+            return self.norm(x, training=training)
         return ops.relu(x) if self.relu else x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

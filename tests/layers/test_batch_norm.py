@@ -6,12 +6,11 @@ import tensorflow as tf
 from kresp3d.layers import BatchNorm
 
 
-def both(dtype="float32", shape=(None, 3, 4, 5, 6), **options):
-    """Ours and Keras' own, with the same weights that are none of the initial ones."""
+def both(dtype="float32", shape=(None, 3, 4, 5, 6), relu=False, **options):
+    """Ours, with a ReLU or without, and Keras' own, with the same weights that are none of the initial ones."""
     rng = np.random.default_rng(1)
-    layers = [
-        cls(momentum=0.9, epsilon=1e-5, dtype=dtype, **options) for cls in (BatchNorm, keras.layers.BatchNormalization)
-    ]
+    ours = BatchNorm(momentum=0.9, epsilon=1e-5, dtype=dtype, relu=relu, **options)
+    layers = [ours, keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype, **options)]
     for layer in layers:
         layer.build(shape)
     weights = [rng.uniform(0.5, 2, w.shape) for w in layers[0].get_weights()]
@@ -75,3 +74,27 @@ def test_a_graph_holds_the_fused_kernel():
 
 def test_common_checks(check_layer, tmp_path):
     check_layer(lambda **kw: BatchNorm(**kw), (2, 3, 4, 5, 6), (2, 3, 4, 5, 6), 4, tmp_path)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_relu_gives_outputs_and_gradients_of_one_that_follows(training):
+    x = tf.constant(np.random.default_rng(0).normal(3, 2, (2, 3, 4, 5, 6)).astype("float32"))
+    plain, _ = both()
+    found = []
+    for layer, after in ((both(relu=True)[0], lambda y: y), (plain, tf.nn.relu)):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = after(layer(x, training=training))
+            loss = tf.reduce_sum(y**2)
+        found.append([y, *tape.gradient(loss, [x, *[v.value for v in layer.trainable_variables]])])
+    assert 0.02 < np.mean(found[0][0] == 0) < 0.98
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_relu_stands_right_behind_the_normalisation_where_tensorflow_makes_one_kernel_of_them():
+    layer = BatchNorm(relu=True)
+    layer.build((None, 3, 4, 5, 6))
+    graph = tf.function(lambda x: layer(x, training=True)).get_concrete_function(tf.TensorSpec((2, 3, 4, 5, 6))).graph
+    (norm,) = (operation for operation in graph.get_operations() if operation.type == "FusedBatchNormV3")
+    assert [user.type for user in norm.outputs[0].consumers()] == ["Relu"]
