@@ -69,7 +69,7 @@ def inputs_for(
             "ask for --signature encoded"
         )
     # TensorFlow is needed here alone.
-    from kresp3d.data.pipeline import video_clips
+    from kresp3d.data.video_clips import video_clips
 
     return {"frames": video_clips(frames, info.clip, clips=info.clips)}
 

@@ -180,6 +180,8 @@ def trained_run(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("trained")
     values = {
         **tiny_config,
+        # Decoded each time, as the videos of a large dataset are; other tests hold theirs in memory.
+        "data": {**tiny_config["data"], "memory": 0},
         "clip": {"per_video": 8, "augment": {"scales": [1.0]}},
         "model": {**tiny_config["model"], "fc1": 16},
         "training": {**tiny_config["training"], "epochs": 6, "learning_rate": 0.1},

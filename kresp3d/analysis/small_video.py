@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.decode import iter_frames
-from kresp3d.data.pipeline import network_frames
+from kresp3d.data.video_clips import network_frames
 
 
 @contextmanager

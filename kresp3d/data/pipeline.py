@@ -2,6 +2,7 @@
 
     training     position ─▶ video, speed, start, crop, flip ─▶ read one record at its offset ─▶ decode the clip's
                              (pure functions of seed, epoch, position)           frames only ─▶ resize ─▶ batch
+                                                             or take the frames from memory ─▶ resize ─▶ batch
     evaluation   video ─▶ read its record once ─▶ decode each needed frame once ─▶ its clips ─▶ batch
 
 Nothing is shuffled in a buffer and no state is kept, so a training dataset can start at any epoch at no cost and give
@@ -14,9 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,9 @@ from kresp3d.config import Config
 from kresp3d.data.augment import Box, centre_box, training_boxes
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Record
-from kresp3d.data.records import parse_record, read_record
+from kresp3d.data.records import damage_named
 from kresp3d.data.sampling import clip_indices, number_of_starts, played_offsets, uniform_starts
+from kresp3d.data.video_table import VideoTable, clip_frames, decode_frames, frame_reader
 from kresp3d.data.warp import random_brightness, random_warp, warps
 from kresp3d.errors import KrespError
 
@@ -70,16 +70,18 @@ def training_dataset(
         Batches `({"frames": uint8 [B, T+s, S, S, 3]}, int32 [B])`.
 
     Raises:
-        KrespError: If there is no video, or a label is none of `classes`.
+        KrespError: If there is no video, a label is none of `classes`, or a record that is to be held in memory is
+            damaged.
     """
     augment, batch = config.clip.augment, config.training.batch_size
     form = ClipFormat.of(config)
-    videos = _Videos.of(records, folder, classes)
+    videos = VideoTable.of(records, folder, classes)
     # One row for each speed, then as many starts as a video has for that row's clip.
     offsets = np.stack([played_offsets(form.length, form.frame_stride, speed) for speed in augment.speeds])
     starts = tf.constant([[number_of_starts(r.frames, row[-1] + 1) for row in offsets] for r in records], tf.int64)
     offsets = tf.constant(offsets)
     boxes = _box_table([training_boxes(*size, augment.scales, augment.positions) for size in videos.sizes])
+    read = frame_reader(videos, records, folder, config.data.memory * 2**30)
     clips = len(records) * config.clip.per_video
     in_epoch = steps_per_epoch(len(records), config) * batch
 
@@ -92,9 +94,11 @@ def training_dataset(
         start = _draw(seeds[0], starts[video.row, speed])
         box = boxes[video.size, _draw(seeds[1], tf.constant(boxes.shape[1], tf.int64))]
         indices = (start + offsets[speed]) % video.frames
-        frames = _read_frames(video, indices, box, form.size)
+        frames = clip_frames(read, video, indices, box, form.size)
         if augment.flip:
-            frames = tf.cond(_draw(seeds[2], tf.constant(2, tf.int64)) == 1, lambda: frames[:, :, ::-1], lambda: frames)
+            flip = _draw(seeds[2], tf.constant(2, tf.int64)) == 1
+            # Not a slice with a negative stride, which takes eight times as long.
+            frames = tf.cond(flip, lambda: tf.reverse(frames, [2]), lambda: frames)
         if warps(augment):
             frames = random_warp(frames, augment, seeds[4])
         if augment.brightness:
@@ -132,14 +136,14 @@ def evaluation_dataset(
         KrespError: If there is no video, or a label is none of `classes`.
     """
     form = ClipFormat.of(config)
-    videos = _Videos.of(records, folder, classes)
+    videos = VideoTable.of(records, folder, classes)
     starts = tf.constant(np.stack([uniform_starts(record.frames, form.span, clips) for record in records]))
     boxes = _box_table([[centre_box(*size)] for size in videos.sizes])
 
     def clips_of(row: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         video = videos.at(row)
         indices = clip_indices(starts[row][:, None], form.length, form.frame_stride, video.frames)
-        frames = _read_frames(video, indices, boxes[video.size, 0], form.size)
+        frames = clip_frames(decode_frames, video, indices, boxes[video.size, 0], form.size)
         frames = tf.ensure_shape(frames, [clips, *form.shape])
         return {"frames": frames}, tf.fill([clips], video.label)
 
@@ -163,62 +167,9 @@ def evaluation_frames(
         KrespError: As `evaluation_dataset`, or if a record is damaged.
     """
     dataset = evaluation_dataset(records, folder, classes, config, clips=clips)
-    try:
+    with damage_named(folder):
         for batch, _ in dataset.as_numpy_iterator():
             yield batch["frames"]
-    # What a wrong checksum, a cut-off entry and a picture that is none give; a full memory is not among them.
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
-        reason = " ".join(error.message.split())[:200]
-        raise KrespError(
-            f"the records in {folder} are damaged ({reason}); write them anew by `kresp3d data prepare --overwrite`"
-        ) from error
-
-
-def video_clips(frames: Iterable[npt.NDArray[np.uint8]], clip: ClipFormat, *, clips: int) -> npt.NDArray[np.uint8]:
-    """Cut decoded frames into clips as `evaluation_dataset` cuts a record: the same frames, crop and resizing.
-
-    Frames are cropped and resized as they come, so that only small ones are kept: 38 kB each at a size of 112.
-
-    Args:
-        frames: uint8 `[H, W, 3]` RGB frames in time, such as `kresp3d.data.decode.iter_frames` gives with the records'
-            `fps` and `short_side`.
-        clip: How clips are cut.
-        clips: Number of clips.
-
-    Returns:
-        uint8 `[clips, T+s, S, S, 3]`.
-
-    Raises:
-        KrespError: If there is no frame, or one is not uint8 `[H, W, 3]`.
-    """
-    small = list(network_frames(frames, clip.size))
-    if not small:
-        raise KrespError("expected at least one frame to cut clips from, received none")
-    starts = uniform_starts(len(small), clip.span, clips)
-    return np.stack(small)[clip_indices(starts[:, None], clip.length, clip.frame_stride, len(small))]
-
-
-def network_frames(frames: Iterable[npt.NDArray[np.uint8]], size: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Crop and resize decoded frames as evaluation does, one by one.
-
-    Args:
-        frames: uint8 `[H, W, 3]`.
-        size: Side `S` of the network's input in pixels.
-
-    Yields:
-        uint8 `[S, S, 3]`.
-
-    Raises:
-        KrespError: If a frame is not uint8 `[H, W, 3]`.
-    """
-    resize = _compiled_resize(size)
-    for index, frame in enumerate(frames):
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise KrespError(
-                f"frame {index}: expected uint8 [height, width, 3], received {frame.dtype} {list(frame.shape)}"
-            )
-        top, left, side = centre_box(*frame.shape[:2])
-        yield resize(np.ascontiguousarray(frame[top : top + side, left : left + side])).numpy()
 
 
 def measure_rate(dataset: tf.data.Dataset, *, seconds: float = 3.0) -> float:
@@ -250,58 +201,6 @@ def measure_rate(dataset: tf.data.Dataset, *, seconds: float = 3.0) -> float:
     return rate
 
 
-@dataclass(frozen=True)
-class _Video:
-    """One row of the table, as scalar tensors. `size` is the row of the frame size in `_Videos.sizes`."""
-
-    row: tf.Tensor
-    shard: tf.Tensor
-    offset: tf.Tensor
-    frames: tf.Tensor
-    size: tf.Tensor
-    label: tf.Tensor
-
-
-@dataclass(frozen=True)
-class _Videos:
-    """The table of videos as constant tensors, one entry for each video; `sizes` are the distinct frame sizes."""
-
-    sizes: tuple[tuple[int, int], ...]
-    shards: tf.Tensor
-    shard: tf.Tensor
-    offset: tf.Tensor
-    frames: tf.Tensor
-    size: tf.Tensor
-    label: tf.Tensor
-
-    @classmethod
-    def of(cls, records: Sequence[Record], folder: str | Path, classes: Sequence[str]) -> _Videos:
-        if not records:
-            raise KrespError(f"{folder}: expected at least one video in the split, found none")
-        for record in records:
-            if record.label not in classes:
-                raise KrespError(
-                    f"{folder}: video {record.name} has the label '{record.label}', which is none of the "
-                    f"{len(classes)} classes ({', '.join(classes[:5])}{', …' if len(classes) > 5 else ''})"
-                )
-        sizes = tuple(sorted({(record.height, record.width) for record in records}))
-        shards = sorted({record.shard for record in records})
-        label, shard, size = ({value: i for i, value in enumerate(values)} for values in (classes, shards, sizes))
-        return cls(
-            sizes=sizes,
-            shards=tf.constant([str(Path(folder) / name) for name in shards]),
-            shard=tf.constant([shard[record.shard] for record in records], tf.int64),
-            offset=tf.constant([record.offset for record in records], tf.int64),
-            frames=tf.constant([record.frames for record in records], tf.int64),
-            size=tf.constant([size[record.height, record.width] for record in records], tf.int64),
-            label=tf.constant([label[record.label] for record in records], tf.int32),
-        )
-
-    def at(self, row: tf.Tensor) -> _Video:
-        shard = self.shards[self.shard[row]]
-        return _Video(row, shard, self.offset[row], self.frames[row], self.size[row], self.label[row])
-
-
 def _box_table(boxes: Sequence[Sequence[Box]]) -> tf.Tensor:
     """Boxes as int32 `[sizes, boxes, 4]`: top, left, height, width."""
     return tf.constant([[(box.top, box.left, box.side, box.side) for box in row] for row in boxes], tf.int32)
@@ -320,47 +219,6 @@ def _shuffled(index: tf.Tensor, n: int, key: tf.Tensor) -> tf.Tensor:
 def _draw(seed: tf.Tensor, below: tf.Tensor) -> tf.Tensor:
     # The algorithm is named since the default may differ between devices.
     return tf.random.stateless_uniform([], seed, 0, below, tf.int64, alg="philox")
-
-
-def _read_frames(video: _Video, indices: tf.Tensor, box: tf.Tensor, size: int) -> tf.Tensor:
-    """Frames `indices` (any shape) of a video, cropped and resized: uint8 `[*indices.shape, size, size, 3]`.
-
-    A frame that comes more than once, in a looped video or in clips that overlap, is decoded once.
-    """
-    jpegs = parse_record(read_record(video.shard, video.offset))["frames"]
-    needed, where = tf.unique(tf.reshape(indices, [-1]))
-    frames = tf.map_fn(
-        lambda jpeg: resize_square(
-            # The transform is named since the default may differ between builds.
-            tf.image.decode_and_crop_jpeg(jpeg, box, channels=3, dct_method="INTEGER_ACCURATE"),
-            size,
-        ),
-        tf.gather(jpegs, needed),
-        fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
-    )
-    return tf.gather(frames, tf.reshape(where, tf.shape(indices)))
-
-
-def resize_square(square: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize a uint8 `[side, side, 3]` square to `[size, size, 3]`.
-
-    Shrinking takes the mean of the area under each pixel, which keeps out aliasing as an antialiased bilinear filter
-    does (0.1 to 0.4 grey levels apart at factors up to 2.3) in a third of its time. Enlarging is bilinear.
-    """
-
-    def resize(method: str) -> tf.Tensor:
-        return tf.cast(tf.round(tf.image.resize(square, [size, size], method)), tf.uint8)
-
-    side = tf.shape(square)[0]
-    return tf.case(
-        [(side == size, lambda: square), (side > size, lambda: resize("area"))], default=lambda: resize("bilinear")
-    )
-
-
-@cache
-def _compiled_resize(size: int) -> Any:
-    signature = [tf.TensorSpec([None, None, 3], tf.uint8)]
-    return tf.function(lambda square: resize_square(square, size), signature, autograph=False)
 
 
 def _map(dataset: tf.data.Dataset, function: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:

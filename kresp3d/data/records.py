@@ -23,8 +23,19 @@ import tensorflow as tf
 
 from kresp3d.data.index import Record, Records, read_index, write_index
 from kresp3d.data.jpeg import encode_jpeg
+from kresp3d.errors import KrespError
 
-__all__ = ["FEATURES", "Record", "Records", "ShardWriter", "parse_record", "read_index", "read_record", "write_records"]
+__all__ = [
+    "FEATURES",
+    "Record",
+    "Records",
+    "ShardWriter",
+    "damage_named",
+    "parse_record",
+    "read_index",
+    "read_record",
+    "write_records",
+]
 
 #: How `tf.io.parse_single_example` reads an entry.
 FEATURES = {
@@ -82,6 +93,19 @@ def parse_record(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """The features of one entry: `frames` is a string tensor [N] of JPEG pictures, the others are scalars."""
     features: dict[str, tf.Tensor] = tf.io.parse_single_example(serialized, FEATURES)
     return features
+
+
+@contextmanager
+def damage_named(folder: str | Path) -> Iterator[None]:
+    """Turn TensorFlow's errors of reading a damaged record into a `KrespError` that names the folder."""
+    try:
+        yield
+    # What a wrong checksum, a cut-off entry and a picture that is none give; a full memory is not among them.
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
+        reason = " ".join(error.message.split())[:200]
+        raise KrespError(
+            f"the records in {folder} are damaged ({reason}); write them anew by `kresp3d data prepare --overwrite`"
+        ) from error
 
 
 class ShardWriter:

@@ -83,6 +83,4 @@ def random_brightness(frames: tf.Tensor, brightness: float, seed: tf.Tensor) -> 
         uint8 of the same shape; values above 255 become 255.
     """
     factor = tf.exp(tf.random.stateless_uniform([], seed, -1.0, 1.0, alg="philox") * math.log1p(brightness))
-    # A table of 256 values, since the frames themselves are many more.
-    table = tf.cast(tf.round(tf.minimum(tf.range(256.0) * factor, 255.0)), tf.uint8)
-    return tf.gather(table, tf.cast(frames, tf.int32))
+    return tf.cast(tf.round(tf.minimum(tf.cast(frames, tf.float32) * factor, 255.0)), tf.uint8)

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kresp3d.data.pipeline import resize_square
+from kresp3d.data.resize import resize_square
 from kresp3d.data.sampling import clip_indices
 from kresp3d.export.serving import write_warmup
 from kresp3d.inference.network_info import NetworkInfo
@@ -38,7 +38,7 @@ def write_saved_model(trained: keras.Model, info: NetworkInfo, folder: Path) -> 
 
     Each gives `probabilities` float32 `[rows, classes]` and `classes` string `[rows, classes]`, the labels in every
     row: TensorFlow Serving's row format wants all outputs to have as many rows. `video` and `encoded` average
-    `info.clips` clips spread uniformly, cut and resized as `kresp3d.data.pipeline.video_clips` does.
+    `info.clips` clips spread uniformly, cut and resized as `kresp3d.data.video_clips.video_clips` does.
 
     Beside the graph lie `assets/labels.txt`, one label a line, the description `assets.extra/kresp3d.json`, and
     requests with which a server warms up.

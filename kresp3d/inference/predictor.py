@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kresp3d.data.catalog import VIDEO_SUFFIXES
 from kresp3d.data.decode import iter_frames
-from kresp3d.data.pipeline import video_clips
+from kresp3d.data.video_clips import video_clips
 from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
 

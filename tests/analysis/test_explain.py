@@ -16,8 +16,8 @@ from kresp3d.analysis.explain import (
 from kresp3d.analysis.small_video import small_video
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.decode import iter_frames
-from kresp3d.data.pipeline import video_clips
 from kresp3d.data.sampling import clip_indices, uniform_starts
+from kresp3d.data.video_clips import video_clips
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.predictor import video_probabilities

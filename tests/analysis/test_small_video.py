@@ -4,7 +4,7 @@ import pytest
 from kresp3d.analysis.small_video import small_video
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.decode import iter_frames
-from kresp3d.data.pipeline import video_clips
+from kresp3d.data.video_clips import video_clips
 from kresp3d.errors import VideoError
 
 FORM = ClipFormat(frames=9, step=1, size=16, frame_stride=1, fps=10, short_side=24)

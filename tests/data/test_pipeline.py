@@ -14,12 +14,13 @@ import tensorflow as tf
 from PIL import Image
 
 from kresp3d.config import Config, parse_config
-from kresp3d.data import pipeline
+from kresp3d.data import pipeline, video_table
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Records
-from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset, video_clips
+from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
 from kresp3d.data.records import ShardWriter, parse_record, read_record, write_records
 from kresp3d.data.sampling import clip_indices
+from kresp3d.data.video_clips import video_clips
 from kresp3d.errors import KrespError
 
 CLASSES = ("jump", "run", "walk")
@@ -28,12 +29,20 @@ SIZES = ((24, 32), (40, 30))
 
 
 def make_config(
-    *, frames: int = 4, size: int = 16, stride: int = 1, batch: int = 3, per_video: int = 1, seed: int = 0, **augment
+    *,
+    frames: int = 4,
+    size: int = 16,
+    stride: int = 1,
+    batch: int = 3,
+    per_video: int = 1,
+    seed: int = 0,
+    memory: float = 0.0,
+    **augment,
 ) -> Config:
     return parse_config(
         {
             "seed": seed,
-            "data": {"short_side": 24},
+            "data": {"short_side": 24, "memory": memory},
             "clip": {"frame_stride": stride, "per_video": per_video, "augment": augment},
             "model": {"frames": frames, "size": size},
             "training": {"batch_size": batch},
@@ -256,16 +265,31 @@ def test_only_the_frames_of_the_clip_are_decoded(tmp_path):
 
 def test_a_frame_of_several_clips_is_decoded_once_for_evaluation(numbered_records, monkeypatch):
     decoded = []
-    resize = pipeline.resize_square
+    decode = tf.image.decode_and_crop_jpeg
 
-    def counting(square, size):
+    def counting(*arguments, **options):
         tf.py_function(lambda: decoded.append(1), [], [])
-        return resize(square, size)
+        return decode(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "resize_square", counting)
+    monkeypatch.setattr(video_table.tf.image, "decode_and_crop_jpeg", counting)
     frames, _ = evaluate(numbered_records, make_config(frames=6), 10)
     assert len(frames) == 10 * len(FRAMES)
     assert 0 < len(decoded) <= sum(FRAMES)
+
+
+def test_videos_that_are_held_in_memory_give_the_same_clips_without_their_records(tmp_path):
+    videos = [(video(f"v{i}", CLASSES[i % 3]), textured(n, *SIZES[i % 2], seed=i)) for i, n in enumerate(FRAMES)]
+    records = write_records(tmp_path, videos)
+    config = {"batch": 4, "per_video": 2, "scales": [1.0, 0.8], "speeds": [1.0, 2.0]}
+    decoded = read(train(records, make_config(**config)), 6)
+    held = train(records, make_config(**config, memory=0.001))
+    for record in records.videos:
+        (tmp_path / record.shard).unlink(missing_ok=True)
+    for (expected, labels), (found, same_labels) in zip(decoded, read(held, 6), strict=True):
+        np.testing.assert_array_equal(labels, same_labels)
+        # At the edge of a crop, JPEG's colours reach across.
+        np.testing.assert_array_equal(found[:, :, 2:-2, 2:-2], expected[:, :, 2:-2, 2:-2])
+        assert np.abs(found.astype(int) - expected).mean() < 0.5
 
 
 def test_evaluation_has_uniform_clips_in_the_order_of_the_videos(numbered_records):
@@ -315,18 +339,6 @@ def test_clips_of_decoded_frames_are_those_of_the_record(tmp_path):
     assert np.abs(video_clips(frames, ClipFormat.of(config), clips=3).astype(int) - evaluated).mean() < 5  # JPEG's loss
 
 
-def test_clips_of_a_short_video_loop(numbered_records):
-    assert [numbers(clip) for clip in video_clips(numbered(0, 3), ClipFormat.of(make_config()), clips=2)] == [
-        (0, [0, 1, 2, 0, 1])
-    ] * 2
-
-
-def test_frames_of_another_size_do_not_retrace():
-    for height, width in ((24, 32), (40, 30), (50, 50)):
-        video_clips(textured(2, height, width), ClipFormat.of(make_config(size=19)), clips=1)
-    assert pipeline._compiled_resize(19).experimental_get_tracing_count() == 1
-
-
 def test_shapes_are_static(numbered_records):
     config = make_config()
     inputs, labels = train(numbered_records, config).element_spec
@@ -354,13 +366,6 @@ def test_an_unknown_label_is_named(numbered_records):
 def test_a_split_without_videos_is_refused(tmp_path):
     with pytest.raises(KrespError, match="at least one video"):
         evaluation_dataset((), tmp_path, CLASSES, make_config(), clips=1)
-
-
-def test_frames_that_are_no_pictures_are_refused():
-    with pytest.raises(KrespError, match=r"frame 0: expected uint8 \[height, width, 3\], received float32 \[4, 4, 3\]"):
-        video_clips(np.zeros((2, 4, 4, 3), np.float32), ClipFormat.of(make_config()), clips=1)
-    with pytest.raises(KrespError, match="at least one frame"):
-        video_clips([], ClipFormat.of(make_config()), clips=1)
 
 
 def test_the_rate_counts_the_clips_after_the_first_batch_and_is_logged(monkeypatch, caplog):

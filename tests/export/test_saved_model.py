@@ -15,8 +15,8 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from kresp3d.data.augment import centre_box
 from kresp3d.data.decode import iter_frames
 from kresp3d.data.jpeg import encode_jpeg
-from kresp3d.data.pipeline import video_clips
 from kresp3d.data.sampling import uniform_starts
+from kresp3d.data.video_clips import video_clips
 from kresp3d.export.saved_model import centre_square, decode_centre_square, spread_starts, write_saved_model
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.network_info import NetworkInfo

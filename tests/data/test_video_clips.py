@@ -1,0 +1,42 @@
+"""Clips of decoded frames. That they are those of a record is tested in test_pipeline.py."""
+
+import numpy as np
+import pytest
+
+from kresp3d.data.clip_format import ClipFormat
+from kresp3d.data.video_clips import network_frames, video_clips
+from kresp3d.errors import KrespError
+
+FORM = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15.0, short_side=24)
+
+
+def numbered(count: int) -> np.ndarray:
+    """Plain frames whose red tells their number."""
+    frames = np.full((count, 24, 32, 3), 128, np.uint8)
+    frames[..., 0] = np.arange(count)[:, None, None]
+    return frames
+
+
+def test_clips_spread_from_the_first_frame_to_the_last():
+    clips = video_clips(iter(numbered(11)), FORM, clips=3)
+    assert clips.shape == (3, 5, 16, 16, 3)
+    assert clips.dtype == np.uint8
+    assert clips[:, :, 0, 0, 0].tolist() == [[start + t for t in range(5)] for start in (0, 3, 6)]
+
+
+def test_clips_of_a_short_video_loop():
+    assert video_clips(numbered(3), FORM, clips=2)[:, :, 0, 0, 0].tolist() == [[0, 1, 2, 0, 1]] * 2
+
+
+def test_a_frame_becomes_its_resized_centre():
+    frame = numbered(1)[0]
+    frame[:, :4] = frame[:, -4:] = 255  # beyond the centre square of 24 pixels
+    (small,) = network_frames([frame], 12)
+    assert small.tolist() == np.full((12, 12, 3), (0, 128, 128)).tolist()
+
+
+def test_frames_that_are_no_pictures_are_refused():
+    with pytest.raises(KrespError, match=r"frame 0: expected uint8 \[height, width, 3\], received float32 \[4, 4, 3\]"):
+        video_clips(np.zeros((2, 4, 4, 3), np.float32), FORM, clips=1)
+    with pytest.raises(KrespError, match="at least one frame"):
+        video_clips([], FORM, clips=1)
