@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -65,3 +66,17 @@ def test_only_the_warnings_of_tensorflow_and_keras_are_ignored() -> None:
         for module in ("keras.src.layers", "tensorflow", "kresp3d.data.decode", "kerasish"):
             warnings.warn_explicit("x", UserWarning, f"{module}.py", 1, module=module)
     assert [str(warning.filename) for warning in caught] == ["kresp3d.data.decode.py", "kerasish.py"]
+
+
+def test_tensorflow_comes_without_what_is_not_needed_which_can_be_imported_afterwards() -> None:
+    program = """
+import sys
+from kresp3d.quiet import NOT_NEEDED, quieten
+quieten()
+import keras, tensorflow
+print(sorted(set(NOT_NEEDED) & set(sys.modules)))
+import matplotlib.pyplot, sklearn.base
+print(keras.__name__, tensorflow.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.returncode) == ("[]\nkeras tensorflow\n", 0), done.stderr

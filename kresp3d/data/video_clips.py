@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kresp3d.data.augment import centre_box
 from kresp3d.data.clip_format import ClipFormat
-from kresp3d.data.resize import compiled_resize
+from kresp3d.data.resize import resize_array
 from kresp3d.data.sampling import clip_indices, uniform_starts
 from kresp3d.errors import KrespError
 
@@ -52,11 +52,10 @@ def network_frames(frames: Iterable[npt.NDArray[np.uint8]], size: int) -> Iterat
     Raises:
         KrespError: If a frame is not uint8 `[H, W, 3]`.
     """
-    resize = compiled_resize(size)
     for index, frame in enumerate(frames):
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise KrespError(
                 f"frame {index}: expected uint8 [height, width, 3], received {frame.dtype} {list(frame.shape)}"
             )
         top, left, side = centre_box(*frame.shape[:2])
-        yield resize(np.ascontiguousarray(frame[top : top + side, left : left + side])).numpy()
+        yield resize_array(frame[top : top + side, left : left + side], size)

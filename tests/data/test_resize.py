@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kresp3d.data.resize import compiled_resize, resize_square
+from kresp3d.data.resize import resize_array, resize_square
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -41,7 +41,18 @@ def test_many_squares_are_resized_as_each_would_be(size):
     np.testing.assert_array_equal(resize_square(squares, size), expected)
 
 
-def test_squares_of_another_side_do_not_retrace():
-    for side in (24, 40, 50):
-        compiled_resize(19)(noise(side, side, 3))
-    assert compiled_resize(19).experimental_get_tracing_count() == 1
+@pytest.mark.parametrize("size", [5, 16, 24, 31])
+def test_arrays_are_resized_as_tensors_are(size):
+    square = noise(24, 24, 3)
+    found, expected = resize_array(square, size), np.asarray(resize_square(square, size))
+    assert found.dtype == np.uint8
+    # A mean that lies half-way between two bytes may be rounded either way.
+    differs = found != expected
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert differs.mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [1, 7, 24, 50])
+def test_a_plain_square_stays_plain(size):
+    for level in (0, 1, 128, 255):
+        assert set(np.unique(resize_array(np.full((24, 24, 3), level, np.uint8), size))) == {level}

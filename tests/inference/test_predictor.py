@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +65,25 @@ def test_folders_give_their_videos_at_any_depth_and_files_are_taken_as_they_are(
         find_videos([tmp_path / "empty"])
     with pytest.raises(KrespError, match="does not exist"):
         find_videos([Path("nowhere")])
+
+
+@pytest.mark.parametrize("name", ["tiny.xml", "tiny.onnx", "tiny-int8.tflite"])
+def test_other_engines_predict_without_tensorflow_which_takes_seconds_to_import(
+    exported_run, make_video, tmp_path, name
+):
+    path = exported_run / name
+    if not path.exists():
+        pytest.skip(f"no engine for {path.suffix} is installed")
+    program = """
+import sys
+from kresp3d.cli.main import main
+code = main(["predict", *sys.argv[1:]])
+print(code, sorted({"tensorflow", "keras", "matplotlib", "scipy"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(make_video(tmp_path / "v.mp4"))],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
