@@ -175,6 +175,9 @@ class TrainingConfig(Section):
     ema: Fraction | None = None
     """Decay of the exponential moving average of the weights, used for evaluation; null for none."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    gradient_checkpointing: bool = False
+    """Compute the inside of each bottleneck anew for its gradient instead of keeping it: half the memory of a clip, and
+    a third more time."""
     jit_compile: bool = False
     """XLA. It halves the speed of training on a CPU."""
     deterministic: bool = False
@@ -313,6 +316,15 @@ class Config(Section):
             raise ValueError(
                 f"data.short_side is {self.data.short_side}, below model.size {self.model.size}: "
                 "stored frames would be enlarged; raise the first or lower the second"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_checkpointing(self) -> Self:
+        if self.training.gradient_checkpointing and self.model.norm == "sync_batch":
+            raise ValueError(
+                "training.gradient_checkpointing would have model.norm sync_batch count each batch twice; "
+                "set one of the two back"
             )
         return self
 

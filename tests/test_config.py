@@ -215,3 +215,9 @@ def test_known_keys_are_those_of_the_written_file() -> None:
 )
 def test_text_on_the_command_line_is_taken_as_it_stands(override, section, key, value):
     assert getattr(getattr(load_config(None, [override]), section), key) == value
+
+
+def test_gradient_checkpointing_and_statistics_over_replicas_exclude_each_other():
+    values = {"training": {"gradient_checkpointing": True}, "model": {"norm": "sync_batch"}}
+    with pytest.raises(UsageError, match=r"gradient_checkpointing .* sync_batch"):
+        parse_config(values, "the test")

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 from keras import ops
+
+_statistics_stay: ContextVar[bool] = ContextVar("statistics_stay", default=False)
+
+
+@contextmanager
+def moving_statistics_stay() -> Iterator[None]:
+    """Have the batch norms that are called inside leave their moving statistics alone.
+
+    For a computation that is done again. On the TensorFlow backend, and without `synchronized`.
+    """
+    token = _statistics_stay.set(True)
+    try:
+        yield
+    finally:
+        _statistics_stay.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="kresp3d")
@@ -54,7 +72,7 @@ class BatchNorm(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=training,
         )
-        if training:
+        if training and not _statistics_stay.get():
             # The kernel returns the unbiased variance; Keras keeps the biased one.
             count = tf.cast(tf.size(x) // channels, "float32")
             variance = variance * (count - 1.0) / count

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from kresp3d.layers.batch_norm import moving_statistics_stay
 from kresp3d.layers.conv_norm import ConvNorm
 from kresp3d.layers.factorized_conv import FactorizedConv
 from kresp3d.layers.pseudo3d import Pseudo3D
@@ -31,6 +32,10 @@ class Bottleneck(keras.layers.Layer):
         feature_residual: See `Pseudo3D`.
         attention_pool: See `Pseudo3D`.
         norm: See `ConvNorm`.
+
+    Attributes:
+        gradient_checkpointing: Whether training keeps the block's input alone and computes the rest anew for the
+            gradient: less memory, more time. On the TensorFlow backend; no part of what is saved.
 
     Input shape: `[batch, frames, height, width, channels]`.
     Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), filters * expansion]`.
@@ -59,6 +64,7 @@ class Bottleneck(keras.layers.Layer):
         self.has_feature_residual = feature_residual
         self.attention_pool = attention_pool
         self.norm = norm
+        self.gradient_checkpointing = False
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         policy = self.dtype_policy
@@ -108,6 +114,21 @@ class Bottleneck(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self._checkpointed(inputs) if training and self.gradient_checkpointing else self._block(inputs, training)
+
+    def _checkpointed(self, inputs: Any) -> Any:
+        passes = iter(["forward"])
+
+        def block(x: Any) -> Any:
+            if next(passes, "backward") == "forward":
+                return self._block(x, training=True)
+            # The moving statistics have seen this batch.
+            with moving_statistics_stay():
+                return self._block(x, training=True)
+
+        return keras.remat(block)(inputs)
+
+    def _block(self, inputs: Any, training: bool | None) -> Any:
         x = self.reduce(inputs, training=training)
         x = self.middle(x, training=training)
         x = self.project(x, training=training)

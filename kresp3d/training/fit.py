@@ -16,6 +16,7 @@ from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import measure_rate, steps_per_epoch, training_dataset
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.layers import Bottleneck
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
 from kresp3d.text import clock
@@ -175,6 +176,9 @@ def compile_model(
     Returns:
         A second model on the same layers, so that what is saved of `network` holds no optimiser or loss.
     """
+    for layer in network.layers:
+        if isinstance(layer, Bottleneck):
+            layer.gradient_checkpointing = config.gradient_checkpointing
     model = ScoredModel(network.input, network.output, name=network.name)
     optimizer = make_optimizer(config, steps, replicas)
     model.compile(

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kresp3d.layers import Bottleneck
 
@@ -44,3 +45,31 @@ def test_full3d_reads_frames_and_pixels_together():
 def test_refuses_another_variant():
     with pytest.raises(ValueError, match="variant must be 'p3d' or 'full3d', received 'p2d'"):
         Bottleneck(8, variant="p2d")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_checkpointing_changes_neither_outputs_nor_gradients_nor_moving_statistics(compiled):
+    x = tf.constant(np.random.default_rng(0).normal(size=SHAPE).astype("float32"))
+    plain = Bottleneck(4, spatial_stride=2)
+    plain.build(SHAPE)
+    checkpointed = Bottleneck.from_config(plain.get_config())
+    checkpointed.build(SHAPE)
+    checkpointed.set_weights(plain.get_weights())
+    checkpointed.gradient_checkpointing = True
+    calls = []
+    block = checkpointed._block
+    checkpointed._block = lambda *arguments, **options: calls.append(1) or block(*arguments, **options)
+
+    def step(layer):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(y**2)
+        return [y, *tape.gradient(loss, [x, *[v.value for v in layer.trainable_variables]])]
+
+    found = [(tf.function(step) if compiled else step)(layer) for layer in (plain, checkpointed)]
+    assert len(calls) == 2
+    for expected, actual in zip(*found, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+    for expected, actual in zip(plain.get_weights(), checkpointed.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)

@@ -16,7 +16,7 @@ from rich.console import Console
 from kresp3d.config import parse_config
 from kresp3d.data.prepare import prepare
 from kresp3d.errors import KrespError
-from kresp3d.inference.keras_engine import KerasEngine
+from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.run_folder import RunFolder
 from kresp3d.training import callbacks, fit
 from kresp3d.training.checkpoint import Checkpoints, Progress
@@ -97,6 +97,18 @@ def test_xla_trains(start):
     fit.train(run, records, console=quiet())
     [model] = start.models
     assert model.jit_compile and np.isfinite(float(history(run)[0]["loss"]))
+
+
+def test_gradient_checkpointing_trains_the_same_network(tmp_path, tiny_config):
+    networks = []
+    for number, checkpointing in enumerate((False, True)):
+        training = {**tiny_config["training"], "epochs": 1, "gradient_checkpointing": checkpointing}
+        run = RunFolder.create(tmp_path / str(number), parse_config({**tiny_config, "training": training}, "the test"))
+        fit.train(run, prepare(run.config.data), console=quiet())
+        networks.append(load_network(run))
+    for expected, found in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    assert not any(getattr(layer, "gradient_checkpointing", False) for layer in networks[1].layers)
 
 
 def test_nothing_is_traced_again(start, monkeypatch):
