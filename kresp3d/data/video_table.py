@@ -135,7 +135,7 @@ def frame_reader(table: VideoTable, records: Sequence[Record], folder: str | Pat
     with damage_named(folder):
         for frames in decoded:
             held = tf.raw_ops.TensorListPushBack(input_handle=held, tensor=frames)
-    logger.info("the decoded frames of %d videos are held in memory (%.2f GiB)", len(table), size / 2**30)
+    logger.info("the decoded frames of %d videos are held in memory (%.0f MiB)", len(table), size / 2**20)
 
     def read(video: Video, indices: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
         frames = tf.raw_ops.TensorListGetItem(
