@@ -22,7 +22,7 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -284,6 +284,25 @@ class RunFolder:
             for left in self.path.glob(f"{_PART}*-{self.model_file.name}"):
                 left.unlink()
             yield
+
+
+def names_in(folder: Path, own: Collection[str], what: str) -> tuple[list[str], list[str]]:
+    """What is in a folder: all names, and those that are no part of what it is to hold; both sorted.
+
+    Locks and files that were being written belong to it. Where there is no folder, nothing is in it.
+
+    Args:
+        folder: The folder.
+        own: The names that are a part.
+        what: What the folder is to hold, for the message, such as `a sweep`.
+
+    Raises:
+        KrespError: If it is a file.
+    """
+    if folder.is_file():
+        raise KrespError(f"{folder} is a file; {what} needs a folder")
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return names, [name for name in names if name not in own and not name.startswith((_LOCK, _PART))]
 
 
 @contextmanager

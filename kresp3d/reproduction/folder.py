@@ -16,7 +16,7 @@ from pathlib import Path
 from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.reproduction.tables import ROWS, TABLES, rows_of
-from kresp3d.run_folder import locked, remove, write_text
+from kresp3d.run_folder import locked, names_in, remove, write_text
 from kresp3d.training.process import Training
 
 _RESULTS = ("results.csv", "tables.csv", "claims.csv", "report.md", "figures")
@@ -71,10 +71,7 @@ class ReproductionFolder:
             KrespError: If the folder holds something else, or a reproduction and nothing says what to do with it.
             UsageError: If it is to go on with another configuration; the number of seeds and the tables may change.
         """
-        if self.path.is_file():
-            raise KrespError(f"{self.path} is a file; a reproduction needs a folder")
-        names = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
-        foreign = [name for name in names if name not in _OWN and not name.startswith((".lock", ".part-"))]
+        names, foreign = names_in(self.path, _OWN, "a reproduction")
         # Without a configuration even a file of such a name is somebody else's.
         if foreign or (not self.config_file.is_file() and set(names) & set(_OWN)):
             what = (foreign or sorted(set(names) & set(_OWN)))[0]

@@ -97,7 +97,6 @@ def train(
             with run.disk_errors():
                 write_outcome(run, network, model, progress)
 
-    dataset = training_dataset(train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch)
     console.print(
         f"{network.name}: {network.count_params():,} parameters, {len(run.classes)} classes, "
         f"{len(train_videos)} training videos, {steps} steps of {config.training.batch_size} clips an epoch"
@@ -108,6 +107,8 @@ def train(
     last = min(until or config.training.epochs, config.training.epochs)
     if progress.is_finished(config.training) or progress.epoch >= last:
         return progress
+    # Not before: the videos may be decoded here, all of them.
+    dataset = training_dataset(train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch)
     measure_rate(dataset, seconds=1.0)
     display = TrainingDisplay(last, steps * config.training.batch_size, console)
     board = TensorBoardLog(

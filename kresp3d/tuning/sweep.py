@@ -25,7 +25,7 @@ from keras_tuner.engine.trial import Trial
 
 from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.errors import KrespError, UsageError
-from kresp3d.run_folder import locked, remove, write_text
+from kresp3d.run_folder import locked, names_in, remove, write_text
 from kresp3d.tuning.journal import Journal, Outcome
 from kresp3d.tuning.oracle import DIGEST, OBJECTIVE, JournaledOracle, with_outcome
 from kresp3d.tuning.space import SearchSpace
@@ -66,10 +66,7 @@ class SweepFolder:
             KrespError: If the folder holds something else, or a sweep with a trial and nothing says what to do with it.
             UsageError: If a resumed sweep was begun with another configuration; the number of trials may change.
         """
-        if self.path.is_file():
-            raise KrespError(f"{self.path} is a file; a sweep needs a folder")
-        names = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
-        foreign = [name for name in names if name not in _OWN and not name.startswith((".lock", ".part-"))]
+        names, foreign = names_in(self.path, _OWN, "a sweep")
         if foreign or (names and not self.config_file.is_file() and set(names) - {".lock"}):
             what = (foreign or names)[0]
             raise KrespError(f"{self.path} holds something that is no part of a sweep ({what}); give another --out")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from kresp3d.machine import peak_memory, read_text
+from kresp3d.machine import cpu_flags, cpu_model, peak_memory, read_text
 from kresp3d.quiet import quieten
 
 Work = Callable[[], Any]
@@ -95,10 +95,9 @@ def take_turns(contenders: Mapping[str, Callable[[], Work]], rounds: int, second
 
 def cpu_name() -> str:
     """What Linux calls the CPU, with what it has for bfloat16."""
-    lines = (read_text("/proc/cpuinfo") or "").splitlines()
-    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    bfloat16 = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in values.get("flags", "").split()]
-    return f"{values.get('model name', 'unknown CPU')} ({', '.join(bfloat16) or 'no bfloat16'})"
+    cpuinfo = read_text("/proc/cpuinfo")
+    bfloat16 = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in cpu_flags(cpuinfo)]
+    return f"{cpu_model(cpuinfo) or 'unknown CPU'} ({', '.join(bfloat16) or 'no bfloat16'})"
 
 
 def _receive(name: str, end: Connection) -> Any:
