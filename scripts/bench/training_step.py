@@ -69,10 +69,53 @@ def _gibibytes(memory: int | None) -> str:
     return "?" if memory is None else f"{memory / 2**30:.2f} GiB"
 
 
-def _batch(config: Config, classes: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def random_batch(config: Config, classes: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """A batch of noise: uint8 `[batch, T+s, S, S, 3]` and the labels, int32 `[batch]`."""
     random = np.random.default_rng(0)
     shape = (batch, config.model.frames + config.model.step, config.model.size, config.model.size, 3)
     return random.integers(0, 256, shape, np.uint8), random.integers(0, classes, batch, np.int32)
+
+
+def torch_step(
+    config: Config, classes: int, batch: int, precision: str, device: str = "cpu", compiled: bool = False
+) -> Work:
+    """PyTorch's training step on a batch of noise.
+
+    Args:
+        config: Whose network and optimiser are built.
+        classes: Number of classes.
+        batch: Clips in the step.
+        precision: `float32`, or `bfloat16` by autocast.
+        device: What PyTorch calls the device.
+        compiled: Whether the network goes through `torch.compile`.
+    """
+    import torch
+    from torch_network import Network
+
+    settings = config.training
+    network = Network(config.model, classes).train().to(device, memory_format=torch.channels_last_3d)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+    )
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+    frames, labels = (torch.from_numpy(values).to(device) for values in random_batch(config, classes, batch))
+    labels = labels.long()
+    forward = torch.compile(network) if compiled else network
+
+    def step() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = forward(frames)
+        loss(logits.float(), labels).backward()
+        if settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+        optimizer.step()
+
+    return step
 
 
 def _ours(config: Config, classes: int, batch: int, precision: str, threads: int) -> Work:
@@ -86,39 +129,16 @@ def _ours(config: Config, classes: int, batch: int, precision: str, threads: int
     keras.config.set_dtype_policy("float32" if precision == "float32" else "mixed_bfloat16")
     model = compile_model(build_model(config.model, classes), config.training, classes, steps=100)
     model.make_train_function()
-    frames, labels = _batch(config, classes, batch)
+    frames, labels = random_batch(config, classes, batch)
     batches = iter(tf.data.Dataset.from_tensors(({"frames": frames}, labels)).repeat())
     return partial(model.train_function, batches)
 
 
 def _torch(config: Config, classes: int, batch: int, precision: str, threads: int) -> Work:
     import torch
-    from torch_network import Network
 
     torch.set_num_threads(threads)
-    settings = config.training
-    network = Network(config.model, classes).train().to(memory_format=torch.channels_last_3d)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-    )
-    loss = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    frames, labels = (torch.from_numpy(values) for values in _batch(config, classes, batch))
-    labels = labels.long()
-
-    def step() -> Any:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = network(frames)
-        loss(logits.float(), labels).backward()
-        if settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-        optimizer.step()
-
-    return step
+    return torch_step(config, classes, batch, precision)
 
 
 if __name__ == "__main__":
