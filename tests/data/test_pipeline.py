@@ -351,6 +351,25 @@ def test_shapes_are_static(numbered_records):
     assert labels == tf.TensorSpec([None], tf.int32)
 
 
+@pytest.mark.parametrize("memory", [0.0, 1.0], ids=["decoded", "held"])
+def test_frames_are_bytes_until_the_network_has_them(numbered_records, monkeypatch, memory):
+    maps = []
+    make_map = pipeline._map
+    monkeypatch.setattr(
+        pipeline, "_map", lambda dataset, function: maps.append(function) or make_map(dataset, function)
+    )
+    config = make_config(memory=memory, rotation=5.0)
+    train(numbered_records, config)
+    evaluation_dataset(numbered_records.videos, numbered_records.folder, CLASSES, config, clips=2)
+    for function in maps:
+        graph = tf.function(function).get_concrete_function(tf.TensorSpec([], tf.int64)).graph.as_graph_def()
+        nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
+        # The operations that resize and warp take bytes; a copy of all frames in float32 has four times the size.
+        casts = [node for node in nodes if node.op == "Cast" and node.attr["SrcT"].type == tf.uint8.as_datatype_enum]
+        assert not casts
+        assert any(node.op.startswith("Resize") for node in nodes)
+
+
 def test_one_formula_of_indices_serves_arrays_and_tensors():
     for start, n_frames in ((0, 3), (4, 20)):
         of_tensors = clip_indices(tf.constant(start, tf.int64), 6, 2, tf.constant(n_frames, tf.int64))

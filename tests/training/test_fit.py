@@ -7,16 +7,22 @@ import io
 import logging
 import resource
 import shutil
+from collections import Counter
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from kresp3d.config import parse_config
+from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.prepare import prepare
 from kresp3d.errors import KrespError
 from kresp3d.inference.keras_engine import KerasEngine, load_network
+from kresp3d.layers import BatchNorm
+from kresp3d.layers.factorized_conv import FactorizedConv
+from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
 from kresp3d.training import callbacks, fit
 from kresp3d.training.checkpoint import Checkpoints, Progress
@@ -124,6 +130,28 @@ def test_nothing_is_traced_again(start, monkeypatch):
     fit.train(run, records, console=quiet())
     # 9 training steps and 3 validations: one trace of each of the two functions.
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_training_step_runs_one_fast_kernel_for_each_convolution_and_norm(tiny_config, policy):
+    config = parse_config({**tiny_config, "training": {**tiny_config["training"], "precision": policy}}, "the test")
+    with fit._dtype_policy(policy):
+        model = fit.compile_model(build_model(config.model, 3), config.training, 3, steps=10)
+    frames = tf.TensorSpec((4, *ClipFormat.of(config).shape), tf.uint8)
+    step = tf.function(model.train_step).get_concrete_function(({"frames": frames}, tf.TensorSpec((4,), tf.int32)))
+    graph = step.graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    count = Counter(node.op for node in nodes)
+    layers = Counter(type(layer) for layer in model._flatten_layers())
+    assert count["Conv2D"] == layers[FactorizedConv] > 8
+    assert count["FusedBatchNormV3"] == layers[BatchNorm] > 8
+    # Neither 3D convolutions, nor norms in pieces, nor memory that is turned round.
+    assert not count.keys() & {"Conv3D", "Rsqrt", "Transpose", "SpaceToBatchND"}
+    # Frames are bytes until the first operation of either stream.
+    assert sum(node.op == "Cast" and node.attr["SrcT"].type == tf.uint8.as_datatype_enum for node in nodes) == 2
+    # Mixed precision casts each weight and its gradient, and what the last layer takes, not what is between layers.
+    casts = sum(node.op == "Cast" and node.attr["SrcT"].type == tf.bfloat16.as_datatype_enum for node in nodes)
+    assert casts <= (len(model.trainable_variables) if policy == "mixed_bfloat16" else 0)
 
 
 def test_a_loss_that_is_no_number_ends_training_and_the_last_epoch_stays(start, monkeypatch):
