@@ -271,6 +271,8 @@ def _setting_rows(folder: ReproductionFolder, results: Results, facts: Facts) ->
     seconds = sum(result.seconds for result in results.trainings)
     cpu = cpu_model(read_text("/proc/cpuinfo")) or platform.machine()
     gpus = f", {', '.join(facts.survey.gpus)}" if facts.survey.gpus else ""
+    # Without validation videos, training cannot know the best one.
+    kept = training.keep if facts.videos.get("validation") else "last"
     rows = [
         (
             "network",
@@ -284,7 +286,7 @@ def _setting_rows(folder: ReproductionFolder, results: Results, facts: Facts) ->
         (
             "training",
             f"{training.epochs} epochs, batch {training.batch_size}, {training.optimizer}, learning rate "
-            f"{training.learning_rate:g}, {training.precision}, {training.keep} epoch kept",
+            f"{training.learning_rate:g}, {training.precision}, {kept} epoch kept",
         ),
         ("seeds", ", ".join(map(str, results.seeds))),
         ("machine", f"{cpu}, {count(count_cores(), 'core')}{gpus}"),

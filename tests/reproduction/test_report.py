@@ -126,3 +126,12 @@ def test_it_says_what_it_was_made_with(make_results, scores, write, facts):
 def test_a_bar_in_a_reason_does_not_break_the_table(make_results, scores, write):
     lines = write(make_results({"rgb": ["a | b\nc"]}, tables=(2,)))
     assert "| `rgb` | 0 | a \\| b c |" in lines
+
+
+@pytest.mark.parametrize(("validation", "kept"), [(0, "last"), (20, "best")])
+def test_the_best_epoch_is_kept_only_where_there_are_videos_to_know_it_by(
+    make_results, scores, write, facts, validation, kept
+):
+    facts = replace(facts, videos={**facts.videos, "validation": validation})
+    lines = write(make_results(only(scores, "rgb"), tables=(2,)), facts)
+    assert f"{kept} epoch kept" in cells(lines, "training")[1]
