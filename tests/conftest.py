@@ -130,6 +130,17 @@ def read_number() -> Callable[[np.ndarray], int]:
 
 
 @pytest.fixture(scope="session")
+def graph_nodes() -> Callable[[Any], list[Any]]:
+    """`graph_nodes(concrete_function)` gives all operations of its graph, those of the functions it calls included."""
+
+    def nodes(function: Any) -> list[Any]:
+        graph = function.graph.as_graph_def()
+        return [*graph.node, *(node for called in graph.library.function for node in called.node_def)]
+
+    return nodes
+
+
+@pytest.fixture(scope="session")
 def make_tree() -> Callable[..., Path]:
     """`make_tree(root, classes, per_class, ...)` encodes a tree `class/video`; further arguments go to `make_video`."""
 

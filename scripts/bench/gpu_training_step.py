@@ -10,21 +10,19 @@ not fit on a GPU together, so that one follows the other, each in a process of i
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from arguments import config_parser
 from training_step import random_batch, torch_step
 from turns import Work, take_turns
 
 from kresp3d.config import Config, load_config
 
-CONFIG = Path(__file__).parents[2] / "configs" / "ucf101.yaml"
 #: Steps between two waits for the GPU.
 STEPS = 10
 #: The gradient takes twice the work of the scores.
@@ -32,11 +30,7 @@ FORWARDS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--config", type=Path, default=CONFIG, help="whose network and optimiser are built (default: %(default)s)"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser = config_parser(__doc__, "ucf101.yaml", "whose network and optimiser are built")
     parser.add_argument("--classes", type=int, default=101)
     parser.add_argument("--batch", action="append", type=int, help="clips in a step; may be given more than once")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each, after two that are not counted")
@@ -129,7 +123,7 @@ def _torch(config: Config, classes: int, batch: int, device: str) -> Work:
         for _ in range(STEPS):
             step()
         if device != "cpu":
-            torch.accelerator.synchronize()
+            torch.cuda.synchronize()
 
     return work
 

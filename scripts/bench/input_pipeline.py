@@ -15,17 +15,15 @@ is left of the difference is what training waits for, or gives up to, the input.
 
 from __future__ import annotations
 
-import argparse
 import random
-import statistics
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import Measured, Work, cpu_name, take_turns
+from arguments import config_parser
+from turns import Work, cpu_name, print_rates, take_turns
 
 from kresp3d.config import Config, load_config
 from kresp3d.data.catalog import Video, load_catalog
@@ -33,17 +31,13 @@ from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.prepare import prepare
 from kresp3d.data.source import resolve_videos
 
-CONFIG = Path(__file__).parents[2] / "configs" / "base.yaml"
-
 #: Reads the frames of a clip: from a path, the times of the frames in seconds (from 0 to 1, the earliest and the latest
 #: place in the video) and the size, to uint8 `[frames, size, size, 3]`.
 Reader = Callable[[str, float, np.ndarray, int], np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG, help="of the videos and clips (default: %(default)s)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser = config_parser(__doc__, "base.yaml", "of the videos and clips")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each, after two that are not counted")
     parser.add_argument("--clips", type=int, default=64, help="clips in a turn (default: %(default)s)")
     parser.add_argument("--only", action="append", choices=READERS, help="leave out the others but PyAV")
@@ -59,24 +53,13 @@ def main() -> None:
             {source: partial(_train, config, source == "records", steps) for source in ("records", "memory")},
             options.rounds,
         )
-        print_table(measured, options.clips, "memory")
+        print_rates("clips", measured, dict.fromkeys(measured, options.clips), "memory")
         return
     names = [name for name in READERS if not options.only or name in (*options.only, "PyAV")]
     contenders = {"records": partial(_records, config, options.clips)}
     contenders |= {name: partial(_videos, config, options.clips, name) for name in names}
-    print_table(take_turns(contenders, options.rounds), options.clips, "PyAV")
-
-
-def print_table(measured: dict[str, Measured], clips: int, base: str) -> None:
-    """Print who gave how many clips a second."""
-    print(f"| clips from | clips/s | CPU time of one | as many as {base} |")
-    print("|---|---:|---:|---:|")
-    for name, times in measured.items():
-        ratios = [1 / ratio for ratio in times.ratios(measured[base])]
-        print(
-            f"| {name} | {clips / times.wall:.0f} | {1000 * times.cpu / clips:.2f} ms "
-            f"| **{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}) |"
-        )
+    measured = take_turns(contenders, options.rounds)
+    print_rates("clips", measured, dict.fromkeys(measured, options.clips), "PyAV")
 
 
 def _records(config: Config, clips: int) -> Work:

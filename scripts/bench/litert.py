@@ -11,28 +11,22 @@ what else the machine does meets all of them alike. A ratio is the median of tho
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
+from arguments import config_parser
 
 from kresp3d.quiet import held_stderr, quieten
 
-CONFIG = Path(__file__).parents[2] / "configs" / "ucf101.yaml"
 BASE = "float32, Conv3D"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--config", type=Path, default=CONFIG, help="whose model section is built (default: %(default)s)"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser = config_parser(__doc__, "ucf101.yaml", "whose model section is built")
     parser.add_argument("--classes", type=int, default=101)
     parser.add_argument("--rounds", type=int, default=7, help="clips each scores, after one that is not counted")
     parser.add_argument("--threads", type=int, default=2)

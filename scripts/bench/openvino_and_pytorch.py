@@ -11,7 +11,6 @@ which was faster than autocast. "fused" has its batch norms folded by `torch.fx`
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import statistics
 import tempfile
@@ -21,23 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import config_parser
 from turns import Work, cpu_name, take_turns
 
 from kresp3d.config import Config, load_config
+from kresp3d.data.clip_format import ClipFormat
 from kresp3d.quiet import quieten
 
-CONFIG = Path(__file__).parents[2] / "configs" / "ucf101.yaml"
 BASE = "PyTorch bf16"
 
 Forward = Callable[[np.ndarray], Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--config", type=Path, default=CONFIG, help="whose model section is built (default: %(default)s)"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser = config_parser(__doc__, "ucf101.yaml", "whose model section is built")
     parser.add_argument("--classes", type=int, default=101)
     parser.add_argument("--batch", type=int, default=1, help="clips scored at once (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each, after two that are not counted")
@@ -66,7 +62,7 @@ def main() -> None:
 def _contend(name: str, folder: Path, config: Config, threads: int, batch: int) -> Work:
     """Make what scores a batch of clips."""
     forward = CONTENDERS[name](folder, config, threads)
-    shape = (batch, config.model.frames + config.model.step, config.model.size, config.model.size, 3)
+    shape = (batch, *ClipFormat.of(config).shape)
     return partial(forward, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 

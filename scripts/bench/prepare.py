@@ -10,17 +10,16 @@ It starts with no records each time; its worker processes' start is counted. The
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import resource
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import av
-from turns import Measured, Turn, cpu_name
+from arguments import config_parser
+from turns import Measured, Turn, cpu_name, print_rates
 
 from kresp3d.config import DataConfig, load_config
 from kresp3d.data.catalog import load_catalog
@@ -30,13 +29,9 @@ from kresp3d.data.prepare import prepare
 from kresp3d.data.source import resolve_videos
 from kresp3d.quiet import quieten
 
-CONFIG = Path(__file__).parents[2] / "configs" / "base.yaml"
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG, help="of the videos (default: %(default)s)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser = config_parser(__doc__, "base.yaml", "of the videos")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
 
@@ -54,15 +49,7 @@ def main() -> None:
     measured = {name: Measured(taken, None) for name, taken in turns.items()}
 
     print(f"{cpu_name()}, {options.rounds} rounds of {len(load_catalog(config).videos)} videos\n")
-    print("| | pictures | pictures/s | CPU time of one | as fast as the loop |")
-    print("|---|---:|---:|---:|---:|")
-    for name, times in measured.items():
-        count = pictures[name]
-        ratios = [count / pictures["loop"] / ratio for ratio in times.ratios(measured["loop"])]
-        print(
-            f"| {name} | {count:,} | {count / times.wall:.0f} | {1000 * times.cpu / count:.2f} ms "
-            f"| **{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}) |"
-        )
+    print_rates("pictures", measured, pictures, "loop")
 
 
 def records(config: DataConfig, folder: Path) -> int:

@@ -11,26 +11,20 @@ turns, as `turns.py` says.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import config_parser
 from turns import Work, cpu_name, take_turns
 
 from kresp3d.config import Config, load_config
-
-CONFIG = Path(__file__).parents[2] / "configs" / "base.yaml"
+from kresp3d.data.clip_format import ClipFormat
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--config", type=Path, default=CONFIG, help="whose network and optimiser are built (default: %(default)s)"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser = config_parser(__doc__, "base.yaml", "whose network and optimiser are built")
     parser.add_argument("--classes", type=int, default=101)
     parser.add_argument("--batch", action="append", type=int, help="clips in a step; may be given more than once")
     parser.add_argument("--precision", action="append", choices=["float32", "bfloat16"], help="default: both")
@@ -72,7 +66,7 @@ def _gibibytes(memory: int | None) -> str:
 def random_batch(config: Config, classes: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """A batch of noise: uint8 `[batch, T+s, S, S, 3]` and the labels, int32 `[batch]`."""
     random = np.random.default_rng(0)
-    shape = (batch, config.model.frames + config.model.step, config.model.size, config.model.size, 3)
+    shape = (batch, *ClipFormat.of(config).shape)
     return random.integers(0, 256, shape, np.uint8), random.integers(0, classes, batch, np.int32)
 
 

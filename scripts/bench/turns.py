@@ -93,6 +93,26 @@ def take_turns(contenders: Mapping[str, Callable[[], Work]], rounds: int, second
     return measured
 
 
+def print_rates(things: str, measured: Mapping[str, Measured], counts: Mapping[str, int], base: str) -> None:
+    """Print who gave how many things a second.
+
+    Args:
+        things: What they are.
+        measured: The contenders.
+        counts: Things that each gave in a turn.
+        base: With whom the others are compared.
+    """
+    print(f"| {things} from | {things}/s | CPU time of one | as many as {base} |")
+    print("|---|---:|---:|---:|")
+    for name, times in measured.items():
+        count = counts[name]
+        ratios = [count / counts[base] / ratio for ratio in times.ratios(measured[base])]
+        print(
+            f"| {name} | {count / times.wall:.0f} | {1000 * times.cpu / count:.2f} ms "
+            f"| **{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}) |"
+        )
+
+
 def cpu_name() -> str:
     """What Linux calls the CPU, with what it has for bfloat16."""
     cpuinfo = read_text("/proc/cpuinfo")

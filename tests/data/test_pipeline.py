@@ -352,7 +352,7 @@ def test_shapes_are_static(numbered_records):
 
 
 @pytest.mark.parametrize("memory", [0.0, 1.0], ids=["decoded", "held"])
-def test_frames_are_bytes_until_the_network_has_them(numbered_records, monkeypatch, memory):
+def test_frames_are_bytes_until_the_network_has_them(numbered_records, graph_nodes, monkeypatch, memory):
     maps = []
     make_map = pipeline._map
     monkeypatch.setattr(
@@ -362,8 +362,7 @@ def test_frames_are_bytes_until_the_network_has_them(numbered_records, monkeypat
     train(numbered_records, config)
     evaluation_dataset(numbered_records.videos, numbered_records.folder, CLASSES, config, clips=2)
     for function in maps:
-        graph = tf.function(function).get_concrete_function(tf.TensorSpec([], tf.int64)).graph.as_graph_def()
-        nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
+        nodes = graph_nodes(tf.function(function).get_concrete_function(tf.TensorSpec([], tf.int64)))
         # The operations that resize and warp take bytes; a copy of all frames in float32 has four times the size.
         casts = [node for node in nodes if node.op == "Cast" and node.attr["SrcT"].type == tf.uint8.as_datatype_enum]
         assert not casts

@@ -133,14 +133,13 @@ def test_nothing_is_traced_again(start, monkeypatch):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_a_training_step_runs_one_fast_kernel_for_each_convolution_and_norm(tiny_config, policy):
+def test_a_training_step_runs_one_fast_kernel_for_each_convolution_and_norm(tiny_config, graph_nodes, policy):
     config = parse_config({**tiny_config, "training": {**tiny_config["training"], "precision": policy}}, "the test")
     with fit._dtype_policy(policy):
         model = fit.compile_model(build_model(config.model, 3), config.training, 3, steps=10)
     frames = tf.TensorSpec((4, *ClipFormat.of(config).shape), tf.uint8)
     step = tf.function(model.train_step).get_concrete_function(({"frames": frames}, tf.TensorSpec((4,), tf.int32)))
-    graph = step.graph.as_graph_def()
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    nodes = graph_nodes(step)
     count = Counter(node.op for node in nodes)
     layers = Counter(type(layer) for layer in model._flatten_layers())
     assert count["Conv2D"] == layers[FactorizedConv] > 8
