@@ -86,7 +86,8 @@ class Watched:
         """A frame and the one that its residual is taken with, as the network does.
 
         A video shorter than a clip is looped. In a longer one, the last frames have no later one, and the last that has
-        stands for them.
+        stands for them. In one that is hardly longer, with a stride, some frames are in no clip; their later one is as
+        far.
         """
         reach = self.form.step * self.form.frame_stride
         if self.frames < self.form.span:
