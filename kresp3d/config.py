@@ -89,6 +89,8 @@ class DataConfig(Section):
     """Largest share of undecodable videos that `prepare` accepts."""
     workers: PositiveInt | None = None
     """Processes that decode. By default one for each core."""
+    time_limit: PositiveFloat | None = 600.0
+    """Seconds that a video may take to decode."""
     memory: Annotated[float, Field(ge=0)] = 1.0
     """GiB. Training videos are held in memory, decoded, if they take no more."""
     synthetic: SyntheticConfig = SyntheticConfig()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from kresp3d.analysis.small_video import small_video
 from kresp3d.analysis.video_file import video_file
 from kresp3d.data.augment import centre_box
 from kresp3d.data.decode import iter_frames
+from kresp3d.data.workers import Decode, decode_here
 from kresp3d.evaluation.figures import FAINT, INK, draw_sheet, percent, residual_label, save, shorten
 
 Picture = npt.NDArray[np.uint8]
@@ -43,6 +45,7 @@ def explain_video(
     class_name: str | None = None,
     clips: int | None = None,
     progress: Callable[[str, int, int], None],
+    decode: Decode = decode_here,
 ) -> Watched:
     """Show what a network sees in a video.
 
@@ -53,6 +56,7 @@ def explain_video(
         class_name: The class whose evidence is looked for; `None`: the one predicted for the whole video.
         clips: See `Explainer.watch`.
         progress: Called with the part of the work ("Watching", "Drawing"), the number done and that of all.
+        decode: Where the video is decoded: by default in this process; a `DecoderProcess` for files of strangers.
 
     Returns:
         The scores and the attention.
@@ -62,10 +66,10 @@ def explain_video(
         VideoError: If the video cannot be decoded.
     """
     chosen = None if class_name is None else find_label(explainer.engine.info.labels, class_name)
-    with small_video(path, explainer.engine.info.clip) as video:
+    with small_video(path, explainer.engine.info.clip, decode) as video:
         watched = explainer.watch(video, clips, lambda done, total: progress("Watching", done, total))
         label = int(np.argmax(watched.mean)) if chosen is None else chosen
-        scenes = _Scenes(explainer, path, video, watched, label)
+        scenes = _Scenes(explainer, path, video, watched, label, decode)
         if out.suffix.lower() == ".png":
             _write_sheet(scenes, out, progress)
         else:
@@ -76,8 +80,11 @@ def explain_video(
 class _Scenes:
     """The three pictures at each time that is shown."""
 
-    def __init__(self, explainer: Explainer, path: Path, video: Picture, watched: Watched, label: int) -> None:
+    def __init__(
+        self, explainer: Explainer, path: Path, video: Picture, watched: Watched, label: int, decode: Decode
+    ) -> None:
         self.explainer, self.path, self.video, self.watched, self.label = explainer, path, video, watched, label
+        self.decode = decode
         self.modality = explainer.model.modality
         self.full3d = explainer.model.variant == "full3d"
         self.name = shorten(watched.labels[label], 24)
@@ -103,7 +110,8 @@ class _Scenes:
         wanted = iter(self.explainer.heat(self.video, self.watched, self.label, shown))
         chosen = set(shown)
         # The frames are decoded once more, finer than the network sees them, rather than held.
-        for index, frame in enumerate(iter_frames(self.path, fps=form.fps, short_side=SIDE)):
+        decoded = self.decode(partial(iter_frames, fps=form.fps, short_side=SIDE), self.path)
+        for index, frame in enumerate(decoded):
             if index in chosen:
                 heat = next(wanted)
                 top, left, side = centre_box(*frame.shape[:2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from kresp3d.analysis.moving_figure import MovingFigure
 from kresp3d.analysis.video_file import video_file
 from kresp3d.data.decode import iter_frames
-from kresp3d.data.workers import Progress
+from kresp3d.data.workers import Decode, Progress, decode_here
 from kresp3d.evaluation.figures import INK, bright_residual, labelled_sheet, residual_label, save, shorten
 
 Image = npt.NDArray[np.uint8]
@@ -61,14 +62,14 @@ def count_moments(frames: int, steps: Sequence[int]) -> int:
     return frames - max(steps) if frames > max(steps) else frames
 
 
-def count_frames(path: Path, fps: float) -> int:
+def count_frames(path: Path, fps: float, decode: Decode = decode_here) -> int:
     """Frames of a video at a rate, by decoding it wholly.
 
     Raises:
         VideoError: If it cannot be decoded.
     """
     # Frames of a few pixels take no time to convert.
-    return sum(1 for _ in iter_frames(path, fps=fps, short_side=8))
+    return sum(1 for _ in decode(partial(iter_frames, fps=fps, short_side=8), path))
 
 
 def write_residual(
@@ -81,6 +82,7 @@ def write_residual(
     columns: int,
     brighten: float,
     progress: Progress,
+    decode: Decode = decode_here,
 ) -> None:
     """Show a video's frames and its residual frames `|x[t+s] - x[t]|`: as a sheet, or as a video.
 
@@ -93,12 +95,13 @@ def write_residual(
         columns: Frames in a sheet, evenly spread over the video.
         brighten: Factor on the residual frames, which are dark in real videos.
         progress: Called with the number of frames done and of all.
+        decode: Where the video is decoded: by default in this process; a `DecoderProcess` for files of strangers.
 
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    total = count_moments(count_frames(video, fps), steps)
-    walk = moments(iter_frames(video, fps=fps, short_side=short_side), steps)
+    total = count_moments(count_frames(video, fps, decode), steps)
+    walk = moments(decode(partial(iter_frames, fps=fps, short_side=short_side), video), steps)
     if out.suffix.lower() == ".png":
         chosen = set(np.rint(np.linspace(0, total - 1, min(columns, total))).astype(int).tolist())
         save(_sheet(video, _watched(walk, total, progress, chosen), steps, fps, brighten), out)

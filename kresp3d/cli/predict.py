@@ -18,10 +18,24 @@ if TYPE_CHECKING:
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown for each video.")
 @click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the network's, 10]")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="That decoding a video may take.",
+)
 @json_option("Write the scores here.")
 @precision_option
 def command(
-    network: Path, videos: tuple[Path, ...], top: int, clips: int | None, json_file: Path | None, precision: Precision
+    network: Path,
+    videos: tuple[Path, ...],
+    top: int,
+    clips: int | None,
+    time_limit: float,
+    json_file: Path | None,
+    precision: Precision,
 ) -> None:
     """Name the actions in videos, or in all videos of a folder.
 
@@ -36,26 +50,32 @@ def command(
     from kresp3d.errors import VideoError
     from kresp3d.inference.predictor import find_videos, predict_video
     from kresp3d.run_folder import write_text
+    from kresp3d.text import printable, utf8
 
     paths = find_videos(videos)
 
     from kresp3d.cli.progress import progress_bar
+    from kresp3d.data.workers import DecoderProcess
     from kresp3d.inference.open_engine import open_engine
 
-    engine = open_engine(network, precision=precision)
     console, rows, bad = Console(highlight=False, soft_wrap=True), [], []
-    with progress_bar("Predicting", "videos") as progress:
+    # Started first, since it imports while this process loads the network.
+    with (
+        DecoderProcess(imports=["kresp3d.data.video_clips"], time_limit=time_limit) as decode,
+        progress_bar("Predicting", "videos") as progress,
+    ):
+        engine = open_engine(network, precision=precision)
         for done, path in enumerate(paths, 1):
             try:
-                found = predict_video(engine, path, clips=clips or engine.info.clips, top=top)
+                found = predict_video(engine, path, clips=clips or engine.info.clips, top=top, decode=decode)
             except VideoError as error:
                 bad.append(error)
-                rows.append({"path": str(path), "error": error.reason})
+                rows.append({"path": utf8(path), "error": error.reason})
                 click.echo(f"Cannot decode {error}", err=True)
             else:
                 rows.append(found.to_json())
-                scores = ", ".join(f"{c} {s:.1%}" for c, s in zip(found.classes, found.scores, strict=True))
-                console.print(f"{path}: {scores}", markup=False)
+                scores = ", ".join(f"{printable(c)} {s:.1%}" for c, s in zip(found.classes, found.scores, strict=True))
+                console.print(f"{printable(path)}: {scores}", markup=False)
             progress(done, len(paths))
     if json_file is not None:
         write_text(json_file, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")

@@ -57,8 +57,9 @@ def command(
 
     from kresp3d.analysis.residual import write_residual
     from kresp3d.cli.progress import progress_bar
+    from kresp3d.data.workers import DecoderProcess
 
-    with progress_bar("Drawing", "frames") as progress:
+    with progress_bar("Drawing", "frames") as progress, DecoderProcess() as decode:
         write_residual(
             video,
             out,
@@ -68,5 +69,6 @@ def command(
             columns=frames,
             brighten=brighten,
             progress=progress,
+            decode=decode,
         )
     click.echo(f"{out}")

@@ -8,8 +8,10 @@ with the length of the video.
 
 from __future__ import annotations
 
+import errno
 import math
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +38,8 @@ Image = npt.NDArray[np.uint8]
 WHOLE = 0.95
 #: Pixels this close to square are meant to be square: UCF101 has files with 4096:4083.
 SQUARE = 0.03
+#: Pixels of a picture at most, those of 8K (8192×4320): a file of a few bytes may claim pictures that fill any memory.
+MAX_PIXELS = 8192 * 4320
 #: What FFmpeg opens though it is no video: it renders text as pictures, and a playlist names other files.
 REFUSED = {
     "tty": "a text file",
@@ -137,18 +141,23 @@ def probe(path: str | Path) -> VideoInfo:
 
 @contextmanager
 def _open(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStream]]:
-    if not path.exists():
-        raise VideoError(path, "file not found")
-    if not path.is_file():
-        raise VideoError(path, "not a file")
     try:
-        if path.stat().st_size == 0:
-            raise VideoError(path, "the file is empty")
-        # An absolute path, since FFmpeg takes `concat:a.mp4` for a protocol.
-        container = av.open(str(path.resolve()), metadata_errors="replace")
-    except PermissionError as error:
-        raise VideoError(path, "no permission to read it") from error
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise VideoError(path, "file not found") from error
+    except OSError as error:
+        raise VideoError(path, f"cannot be opened ({_say(error)})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(path, "not a file")
+    if status.st_size == 0:
+        raise VideoError(path, "the file is empty")
+    try:
+        # An absolute path, since FFmpeg takes `concat:a.mp4` for a protocol. A file that names others, such as a
+        # playlist, gets nothing from the network.
+        container = av.open(str(path.resolve()), metadata_errors="replace", options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:
+        if error.errno == errno.EACCES:
+            raise VideoError(path, "no permission to read it") from error
         raise VideoError(path, f"not a video that FFmpeg can read ({_say(error)})") from error
     with container:
         yield container, _video_stream(path, container, threads)
@@ -166,7 +175,14 @@ def _video_stream(path: Path, container: InputContainer, threads: int) -> VideoS
     stream = streams[0]
     if stream.codec_context is None:
         raise VideoError(path, "its codec is not known to FFmpeg")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MAX_PIXELS:
+        raise VideoError(
+            path, f"pictures of {width}×{height} pixels; at most {MAX_PIXELS / 1e6:.0f} million are decoded"
+        )
     stream.codec_context.thread_count = threads
+    # For pictures that are larger than the header says.
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
 
 
@@ -219,7 +235,7 @@ def _announced_seconds(container: InputContainer, stream: VideoStream) -> float:
     return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
 
 
-def _say(error: av.FFmpegError) -> str:
+def _say(error: av.FFmpegError | OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 

@@ -90,7 +90,9 @@ def check(config: DataConfig, *, progress: Progress | None = None) -> tuple[list
     total = len(catalog.videos)
     decode = functools.partial(count_frames, fps=config.fps, short_side=config.short_side)
     bad = []
-    for done, (video, result) in enumerate(map_videos(decode, catalog.videos, config.workers), start=1):
+    paths = (video.path for video in catalog.videos)
+    results = map_videos(decode, paths, config.workers, time_limit=config.time_limit)
+    for done, (video, result) in enumerate(zip(catalog.videos, results, strict=True), start=1):
         if isinstance(result, VideoError):
             bad.append(Bad(video.name, result.reason))
         if progress is not None:
@@ -111,7 +113,9 @@ def stats(config: DataConfig, *, progress: Progress | None = None) -> Stats:
     config = resolve_videos(config)
     catalog = load_catalog(config.model_copy(update={"allow_group_leak": True}))
     facts, bad = [], []
-    for done, (video, info) in enumerate(map_videos(probe, catalog.videos, config.workers), start=1):
+    paths = (video.path for video in catalog.videos)
+    infos = map_videos(probe, paths, config.workers, time_limit=config.time_limit)
+    for done, (video, info) in enumerate(zip(catalog.videos, infos, strict=True), start=1):
         if isinstance(info, VideoError):
             bad.append(Bad(video.name, info.reason))
         else:

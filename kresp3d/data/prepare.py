@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,8 +48,8 @@ VIDEOS_PER_PART = 128
 #: A part of longer videos has several shards; a shard ends with the video that goes beyond this.
 SHARD_BYTES = 128 * 2**20
 
-#: Where decoded videos come from, in the order they were asked for.
-Results = Iterator[tuple[Video, Pictures | VideoError]]
+#: Where decoded videos come from, in the order of the parts.
+Results = Iterator[Pictures | VideoError]
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,8 @@ def _write_parts(
         decode = functools.partial(
             video_to_pictures, fps=config.fps, short_side=config.short_side, quality=config.jpeg_quality
         )
-        with contextlib.closing(
-            map_videos(decode, [v for part in todo for v in part.videos], config.workers)
-        ) as results:
+        paths = [video.path for part in todo for video in part.videos]
+        with contextlib.closing(map_videos(decode, paths, config.workers, time_limit=config.time_limit)) as results:
             for part in todo:
                 contents = _write_part(folder, part, results, config.fps, count) | identity
                 write_json(folder / f"{part.stem}.json", contents)
@@ -209,13 +208,12 @@ def _write_part(folder: Path, part: _Part, results: Results, fps: float, count: 
     rows: list[list[str | int]] = []
     bad: dict[str, str] = {}
     sizes: dict[str, int] = {}
-    left = len(part.videos)
+    left = deque(part.videos)
     while left:
         name = f"{part.stem}-{len(sizes):02d}.tfrecord" if sizes else f"{part.stem}.tfrecord"
         with ShardWriter(folder / name) as shard:
             while left and shard.size < SHARD_BYTES:
-                video, result = next(results)
-                left -= 1
+                video, result = left.popleft(), next(results)
                 if isinstance(result, VideoError):
                     bad[video.name] = result.reason
                 else:

@@ -12,7 +12,6 @@ import io
 import json
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,8 +27,9 @@ from PIL import Image, ImageDraw, ImageFont
 from kresp3d.config import SyntheticConfig
 from kresp3d.data.render import ACTIONS, RENDERER, frame_count, frame_size, render_video
 from kresp3d.data.splits import Split
-from kresp3d.data.workers import Progress, start_worker
+from kresp3d.data.workers import Progress
 from kresp3d.errors import KrespError
+from kresp3d.worker import start_worker
 
 __all__ = ["ACTIONS", "contact_sheet", "render_video", "split_subjects", "write_contact_sheet", "write_dataset"]
 
@@ -202,7 +202,7 @@ def _rendered(jobs: Sequence[Job], folder: Path, config: SyntheticConfig, worker
     # Spawned, not forked: a forked copy of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
     # Ctrl-C is left to the main process, which lets each worker finish its file.
-    pool = ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(signal.SIG_IGN,))
+    pool = ProcessPoolExecutor(workers, context, initializer=start_worker)
     try:
         waiting = {pool.submit(render, job) for job in jobs}
         while waiting:

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from kresp3d.data.augment import centre_box
 from kresp3d.data.clip_format import ClipFormat
+from kresp3d.data.decode import iter_frames
 from kresp3d.data.resize import resize_array
 from kresp3d.data.sampling import clip_indices, uniform_starts
+from kresp3d.data.workers import Decode, decode_here
 from kresp3d.errors import KrespError
+
+#: Bytes of a video's frames, as the network sees them, that are held at most: half an hour at a size of 112.
+HELD = 2**30
+
+
+def read_clips(
+    path: Path, clip: ClipFormat, *, clips: int, decode: Decode = decode_here, held: int = HELD
+) -> npt.NDArray[np.uint8]:
+    """Decode a video and cut clips as `video_clips` does, in memory that does not grow with the video's length.
+
+    Args:
+        path: The video.
+        clip: How clips are cut.
+        clips: Number of clips.
+        decode: Where the video is decoded.
+        held: Bytes of frames to hold. A video that has more is decoded again when it is known which are needed.
+
+    Returns:
+        uint8 `[clips, T+s, S, S, 3]`.
+
+    Raises:
+        VideoError: If the video cannot be decoded.
+    """
+    small: list[npt.NDArray[np.uint8]] = []
+    count = 0
+    for frame in decode(partial(read_network_frames, clip=clip), path):
+        count += 1
+        if count * frame.nbytes <= held:
+            small.append(frame)
+    indices = _indices(count, clip, clips)
+    if len(small) == count:
+        return np.stack(small)[indices]
+    small.clear()
+    only, places = np.unique(indices, return_inverse=True)
+    read = partial(read_network_frames, clip=clip, only=frozenset(only.tolist()))
+    return np.stack(list(decode(read, path)))[places.reshape(indices.shape)]
 
 
 def video_clips(frames: Iterable[npt.NDArray[np.uint8]], clip: ClipFormat, *, clips: int) -> npt.NDArray[np.uint8]:
@@ -35,15 +75,34 @@ def video_clips(frames: Iterable[npt.NDArray[np.uint8]], clip: ClipFormat, *, cl
     small = list(network_frames(frames, clip.size))
     if not small:
         raise KrespError("expected at least one frame to cut clips from, received none")
-    starts = uniform_starts(len(small), clip.span, clips)
-    return np.stack(small)[clip_indices(starts[:, None], clip.length, clip.frame_stride, len(small))]
+    return np.stack(small)[_indices(len(small), clip, clips)]
+
+
+def _indices(frames: int, clip: ClipFormat, clips: int) -> npt.NDArray[np.int64]:
+    """Frame of each place in each clip, `[clips, T+s]`."""
+    starts = uniform_starts(frames, clip.span, clips)
+    return clip_indices(starts[:, None], clip.length, clip.frame_stride, frames)
+
+
+def read_network_frames(
+    path: Path, clip: ClipFormat, only: Collection[int] | None = None
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Decode a video to frames as the network sees them, uint8 `[S, S, 3]`; `only` those of the given numbers.
+
+    Raises:
+        VideoError: If the video cannot be decoded.
+    """
+    frames: Iterable[npt.NDArray[np.uint8]] = iter_frames(path, fps=clip.fps, short_side=clip.short_side)
+    if only is not None:
+        frames = (frame for number, frame in enumerate(frames) if number in only)
+    return network_frames(frames, clip.size)
 
 
 def network_frames(frames: Iterable[npt.NDArray[np.uint8]], size: int) -> Iterator[npt.NDArray[np.uint8]]:
     """Crop and resize decoded frames as evaluation does, one by one.
 
     Args:
-        frames: uint8 `[H, W, 3]`.
+        frames: uint8 `[H, W, 3]`. One that is the same array as the last, being held, gives the same again.
         size: Side `S` of the network's input in pixels.
 
     Yields:
@@ -52,10 +111,15 @@ def network_frames(frames: Iterable[npt.NDArray[np.uint8]], size: int) -> Iterat
     Raises:
         KrespError: If a frame is not uint8 `[H, W, 3]`.
     """
+    last = small = None
     for index, frame in enumerate(frames):
+        if small is not None and frame is last:
+            yield small
+            continue
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise KrespError(
                 f"frame {index}: expected uint8 [height, width, 3], received {frame.dtype} {list(frame.shape)}"
             )
         top, left, side = centre_box(*frame.shape[:2])
-        yield resize_array(frame[top : top + side, left : left + side], size)
+        last, small = frame, resize_array(frame[top : top + side, left : left + side], size)
+        yield small

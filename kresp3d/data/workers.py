@@ -1,127 +1,143 @@
-"""Many videos at once: a function applied to each in worker processes, in order, with a bounded number under way."""
+"""Decoding in worker processes, so that a file which crashes, hangs or floods the decoder harms no other.
+
+The limits of each video: `time_limit` seconds, `MEMORY` bytes, and `kresp3d.data.decode.MAX_PIXELS` for a picture.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Protocol, Self, TypeVar
 
-from kresp3d.data.catalog import Video
-from kresp3d.errors import KrespError, VideoError
+from kresp3d.errors import VideoError
+from kresp3d.worker import Worker, WorkerDiedError, WorkerTimeoutError
 
 T = TypeVar("T")
 #: Called with the number of videos done and of all videos.
 Progress = Callable[[int, int], None]
 
+#: Bytes of data that a process may have which decodes: a whole record's pictures, twice while they are sent, and the
+#: decoder's own.
+MEMORY = 4 * 2**30
+#: Seconds that decoding one video may take where nobody says otherwise.
+TIME_LIMIT = 600.0
+
 
 def map_videos(
-    function: Callable[[Path], T], videos: Iterable[Video], workers: int | None = None
-) -> Generator[tuple[Video, T | VideoError], None, None]:
-    """Apply a function to each video.
+    function: Callable[[Path], T],
+    paths: Iterable[Path],
+    workers: int | None = None,
+    *,
+    time_limit: float | None = TIME_LIMIT,
+) -> Generator[T | VideoError, None, None]:
+    """Apply a function to each video, in worker processes.
 
-    A video on which the function raises `VideoError`, or on which a worker process dies (a decoder may crash on a
-    damaged file), yields that error; any other error is raised.
+    A video on which the function raises `VideoError`, takes too long or too much memory, or on which its process dies
+    (a decoder may crash on a damaged file), gives that error; any other error is raised.
 
     Args:
         function: Takes a path. It is pickled, so it must be importable; its module should not import TensorFlow.
-        videos: The videos.
+        paths: The videos.
         workers: Processes; by default one for each core this process may use.
+        time_limit: Seconds that a video may take; `None`: no limit.
 
     Yields:
-        Each video with its result, in the order of `videos`.
+        The result for each video, in the order of `paths`.
 
     Raises:
         KrespError: If worker processes cannot be started.
     """
-    workers = workers or len(os.sched_getaffinity(0))
-    queue = deque(videos)
-    workers = max(1, min(workers, len(queue)))
-    while queue:
-        crashed = yield from _until_crash(function, queue, workers)
-        # Any of these may be the one that did it.
-        for video in crashed:
-            yield video, _alone(function, video)
+    queue = deque(paths)
+    count = max(1, min(workers or len(os.sched_getaffinity(0)), len(queue)))
+    if not queue:
+        return
+    team = [Worker(memory=MEMORY) for _ in range(count)]
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in team:
+        idle.put(worker)
 
+    def work(path: Path) -> T | VideoError:
+        worker = idle.get()
+        try:
+            with _blamed(path, time_limit):
+                return worker.run(function, path, time_limit=time_limit)
+        except VideoError as error:
+            return error
+        finally:
+            idle.put(worker)
 
-def _until_crash(
-    function: Callable[[Path], T], queue: deque[Video], workers: int
-) -> Generator[tuple[Video, T | VideoError], None, list[Video]]:
-    """Work through the queue in one pool; returns the videos that were under way when a process died, or none."""
-    pool = start_pool(workers)
-    under_way: deque[tuple[Video, Future[T]]] = deque()
+    under_way: deque[Future[T | VideoError]] = deque()
+    # Each thread waits for one process.
+    threads = ThreadPoolExecutor(count)
     try:
         while queue or under_way:
             # Twice the workers: none waits for work, and little is held in memory.
-            while queue and len(under_way) < 2 * workers:
-                under_way.append((queue[0], pool.submit(function, queue[0].path)))
-                queue.popleft()
-            video, future = under_way[0]
-            result = _outcome(future)
-            under_way.popleft()
-            yield video, result
-    except BrokenProcessPool:
-        return [video for video, _ in under_way]
+            while queue and len(under_way) < 2 * count:
+                under_way.append(threads.submit(work, queue.popleft()))
+            yield under_way.popleft().result()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return []
+        threads.shutdown(wait=False, cancel_futures=True)
+        for worker in team:
+            worker.end()
+        threads.shutdown()
+        for worker in team:
+            worker.close()
 
 
-def _alone(function: Callable[[Path], T], video: Video) -> T | VideoError:
-    pool = start_pool(1)
-    try:
-        return _outcome(pool.submit(function, video.path))
-    except BrokenProcessPool:
-        return VideoError(video.path, "the decoder crashed or ran out of memory")
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+class Decode(Protocol):
+    """Decodes a video: applies a function to its path, and gives what that gives, such as the frames."""
+
+    def __call__(self, function: Callable[[Path], Iterable[T]], path: Path) -> Iterator[T]:
+        """Iterate over what the function gives for the path."""
+        ...
 
 
-def _outcome(future: Future[T]) -> T | VideoError:
-    try:
-        return future.result()
-    except VideoError as error:
-        return error
+def decode_here(function: Callable[[Path], Iterable[T]], path: Path) -> Iterator[T]:
+    """Decode in this process, which a hostile file may crash or hang; see `DecoderProcess`."""
+    yield from function(path)
 
 
-def start_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that wait for work, and end with this one.
-
-    Raises:
-        KrespError: If they cannot be started.
-    """
-    # Spawned, since a process that has loaded TensorFlow has threads and must not fork.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker)
-    try:
-        pool.submit(os.getpid).result()
-    except BrokenProcessPool:
-        raise KrespError(
-            "worker processes cannot be started: a script that calls this must do so below "
-            "`if __name__ == '__main__':`; otherwise the machine may be out of memory"
-        ) from None
-    return pool
-
-
-def start_worker(interrupt: signal.Handlers = signal.SIG_DFL) -> None:
-    """Initialise a worker process: it ends with its parent, however that ends.
+class DecoderProcess:
+    """Decodes one video after another in a process of its own.
 
     Args:
-        interrupt: What Ctrl-C does, which goes to every process of a terminal: end the worker at once and in silence,
-            or, with `SIG_IGN`, leave it to the main process.
+        imports: Modules of the functions that it will be given, to import while this process does something else.
+        time_limit: Seconds that are waited for each video; `None`: no limit.
     """
-    signal.signal(signal.SIGINT, interrupt)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def __init__(self, *, imports: Sequence[str] = (), time_limit: float | None = TIME_LIMIT) -> None:
+        self._worker = Worker(memory=MEMORY, imports=imports)
+        self._time_limit = time_limit
+
+    def __call__(self, function: Callable[[Path], Iterable[T]], path: Path) -> Iterator[T]:
+        """See `Decode`. The function must be importable, and its module should not import TensorFlow.
+
+        Raises:
+            VideoError: If the function raises it, or takes too long or too much memory, or its process dies.
+        """
+        with _blamed(path, self._time_limit):
+            yield from self._worker.stream(function, path, time_limit=self._time_limit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.close()
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+@contextmanager
+def _blamed(path: Path, time_limit: float | None) -> Iterator[None]:
+    """Turn what happens to a worker into an error of the video that it was given."""
+    try:
+        yield
+    except WorkerDiedError:
+        raise VideoError(path, "the decoder crashed or ran out of memory") from None
+    except WorkerTimeoutError:
+        raise VideoError(path, f"took longer than {time_limit:g} s to decode") from None
+    except MemoryError:
+        raise VideoError(path, f"takes more than {MEMORY >> 30} GiB of memory to decode") from None

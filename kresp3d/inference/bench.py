@@ -6,7 +6,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,13 +17,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from kresp3d.data.workers import start_pool
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.open_engine import network_path
 from kresp3d.inference.openvino_engine import weights_file
 from kresp3d.machine import count_cores, cpu_model, peak_memory, read_text
 from kresp3d.quiet import quieten
+from kresp3d.worker import Worker, WorkerDiedError
 
 #: Rounds in which the networks take turns, so that what else the machine does meets all of them alike.
 ROUNDS = 5
@@ -194,17 +193,17 @@ class _Worker:
         self.arguments = (path, precision, threads)
 
     def __enter__(self) -> _Worker:
-        self.pool = start_pool(1)
+        self.worker = Worker()
         self.call(_load, *self.arguments)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.worker.close()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self.pool.submit(function, *arguments).result()
-        except BrokenProcessPool:
+            return self.worker.run(function, *arguments)
+        except WorkerDiedError:
             raise KrespError(
                 f"{self.path}: the process that runs it died, probably since memory ran out; lower --batch"
             ) from None

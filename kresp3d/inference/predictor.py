@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kresp3d.data.catalog import VIDEO_SUFFIXES
-from kresp3d.data.decode import iter_frames
-from kresp3d.data.video_clips import video_clips
+from kresp3d.data.video_clips import read_clips
+from kresp3d.data.workers import Decode, decode_here
 from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
+from kresp3d.text import utf8
 
 
 @dataclass(frozen=True)
@@ -28,32 +29,39 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "path": str(self.path),
+            "path": utf8(self.path),
             "top": [{"class": c, "score": s} for c, s in zip(self.classes, self.scores, strict=True)],
         }
 
 
-def video_probabilities(engine: Engine, path: Path, *, clips: int) -> npt.NDArray[np.float64]:
+def video_probabilities(
+    engine: Engine, path: Path, *, clips: int, decode: Decode = decode_here
+) -> npt.NDArray[np.float64]:
     """Mean softmax scores `[classes]` of clips spread uniformly over a video, as in evaluation.
+
+    Args:
+        engine: The network.
+        path: The video.
+        clips: Number of clips.
+        decode: Where the video is decoded: by default in this process; a `DecoderProcess` for files of strangers.
 
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    form = engine.info.clip
-    cut = video_clips(iter_frames(path, fps=form.fps, short_side=form.short_side), form, clips=clips)
+    cut = read_clips(path, engine.info.clip, clips=clips, decode=decode)
     size = engine.batch_size
     scores = [engine.probabilities(cut[start : start + size]) for start in range(0, len(cut), size)]
     mean: npt.NDArray[np.float64] = np.concatenate(scores).astype(np.float64).mean(axis=0)
     return mean
 
 
-def predict_video(engine: Engine, path: Path, *, clips: int, top: int) -> Prediction:
-    """Name the action in a video.
+def predict_video(engine: Engine, path: Path, *, clips: int, top: int, decode: Decode = decode_here) -> Prediction:
+    """Name the action in a video; see `video_probabilities`.
 
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    scores = video_probabilities(engine, path, clips=clips)
+    scores = video_probabilities(engine, path, clips=clips, decode=decode)
     best = np.argsort(-scores, kind="stable")[:top]
     return Prediction(path, tuple(engine.info.labels[i] for i in best), tuple(float(scores[i]) for i in best))
 

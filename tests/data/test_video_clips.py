@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kresp3d.data.clip_format import ClipFormat
-from kresp3d.data.video_clips import network_frames, video_clips
+from kresp3d.data.decode import iter_frames
+from kresp3d.data.video_clips import network_frames, read_clips, video_clips
 from kresp3d.errors import KrespError
 
 FORM = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15.0, short_side=24)
@@ -40,3 +41,29 @@ def test_frames_that_are_no_pictures_are_refused():
         video_clips(np.zeros((2, 4, 4, 3), np.float32), FORM, clips=1)
     with pytest.raises(KrespError, match="at least one frame"):
         video_clips([], FORM, clips=1)
+
+
+@pytest.mark.parametrize("frames", [3, 30])
+def test_a_video_that_is_not_held_is_decoded_twice_and_gives_the_same(frames, tmp_path, make_video):
+    path = make_video(tmp_path / "video.mp4", frames, fps=15)
+    decoded = []
+
+    def decode(function, path):
+        decoded.append(0)
+        for frame in function(path):
+            decoded[-1] += 1
+            yield frame
+
+    once = read_clips(path, FORM, clips=3, decode=decode)
+    assert decoded == [frames]
+    assert once.tolist() == video_clips(iter_frames(path, fps=15, short_side=24), FORM, clips=3).tolist()
+    twice = read_clips(path, FORM, clips=3, decode=decode, held=2 * 16 * 16 * 3)
+    assert twice.tolist() == once.tolist()
+    assert decoded[1:] == [frames, min(frames, 15)]
+
+
+def test_a_frame_that_is_held_is_resized_once():
+    first, second = numbered(2)
+    small = list(network_frames([first, first, second], 12))
+    assert small[0] is small[1]
+    assert small[1][0, 0, 0] == 0 and small[2][0, 0, 0] == 1

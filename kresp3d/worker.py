@@ -1,0 +1,238 @@
+"""A process that works for this one, and may crash, hang or fill its memory without harm to it.
+
+this process                         the worker
+run(function, …)   ── function ──▶   imports it, calls it
+                   ◀── result ───
+stream(function, …) ─ function ──▶   iterates over what it gives
+                   ◀── item ─────    … as fast as they are taken
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from kresp3d.errors import KrespError
+
+T = TypeVar("T")
+
+#: What a worker says: that it is there, one item of a stream, its end or the result, or an error.
+_Kind = Literal["ready", "item", "result", "error"]
+
+
+class WorkerDiedError(KrespError):
+    """A worker process ended in the middle of its work: it crashed, or the system killed it."""
+
+
+class WorkerTimeoutError(KrespError):
+    """A worker process took too long and was killed."""
+
+
+class Worker:
+    """A process that runs one function at a time, and that is started anew when it has died.
+
+    It is started at once and imports in the background. Of its own accord it ends with this process, however that ends.
+    Not for several threads at a time.
+
+    Args:
+        memory: Bytes of data (`RLIMIT_DATA`) that it may have; more raises `MemoryError` in it. `None`: no limit.
+        imports: Modules that it imports at the start.
+    """
+
+    def __init__(self, *, memory: int | None = None, imports: Sequence[str] = ()) -> None:
+        self._memory = memory
+        self._imports = tuple(imports)
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._ended = False
+        self._start()
+
+    def run(self, function: Callable[..., T], *arguments: Any, time_limit: float | None = None) -> T:
+        """Call a function in the worker.
+
+        Args:
+            function: What is called. It is pickled, so it must be importable, and so must what it takes and gives.
+            *arguments: What it takes.
+            time_limit: Seconds until the worker is killed.
+
+        Raises:
+            WorkerDiedError: If the worker ends instead.
+            WorkerTimeoutError: If it takes longer than `time_limit`.
+            KrespError: If no worker can be started.
+            Exception: Whatever the function raises.
+        """
+        self._send(function, arguments, streams=False)
+        _, result = self._receive(time_limit)
+        value: T = result
+        return value
+
+    def stream(
+        self, function: Callable[..., Iterable[T]], *arguments: Any, time_limit: float | None = None
+    ) -> Iterator[T]:
+        """Iterate in the worker, which goes no further ahead than a pipe holds.
+
+        Arguments and errors are those of `run`; `time_limit` counts the time that is waited for the worker. When the
+        iterator is closed before its end, the worker is killed.
+        """
+        self._send(function, arguments, streams=True)
+        waited = 0.0
+        done = False
+        try:
+            while True:
+                begin = time.monotonic()
+                kind, item = self._receive(None if time_limit is None else time_limit - waited)
+                waited += time.monotonic() - begin
+                if kind == "result":
+                    done = True
+                    return
+                yield item
+        except GeneratorExit:
+            raise
+        except BaseException:
+            done = True
+            raise
+        finally:
+            if not done:
+                self.close()
+
+    def end(self) -> None:
+        """Kill the worker for good; for any thread, while another one waits in `run`, which raises then."""
+        self._ended = True
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """Kill the worker. It is started again when it is needed."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        # Spawned, since a process that has loaded TensorFlow has threads and must not fork.
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._memory, self._imports), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ready = False
+        # `end` may have come before there was a process to kill.
+        if self._ended:
+            self._process.kill()
+
+    def _send(self, function: Callable[..., Any], arguments: tuple[Any, ...], *, streams: bool) -> None:
+        if self._process is None:
+            self._start()
+        if not self._ready:
+            try:
+                self._receive(None)
+            except WorkerDiedError:
+                if self._ended:
+                    raise
+                raise KrespError(
+                    "worker processes cannot be started: a script that calls this must do so below "
+                    "`if __name__ == '__main__':`; otherwise the machine may be out of memory"
+                ) from None
+            self._ready = True
+        # That it has ended meanwhile shows when its answer is read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send((function, arguments, streams))
+
+    def _receive(self, time_limit: float | None) -> tuple[_Kind, Any]:
+        try:
+            if time_limit is not None and not self._connection.poll(max(0.0, time_limit)):
+                self.close()
+                raise WorkerTimeoutError("a worker process took too long and was ended")
+            kind, value = self._connection.recv()
+        except (EOFError, OSError):
+            process = self._process
+            self.close()
+            code = None if process is None else process.exitcode
+            raise WorkerDiedError(f"a worker process ended by itself ({_say(code)})") from None
+        if kind == "error":
+            raise value
+        return kind, value
+
+
+def _say(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _serve(connection: Connection, memory: int | None, imports: Sequence[str]) -> None:
+    """What a worker does until it is killed."""
+    start_worker()
+    if memory is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = memory if most == resource.RLIM_INFINITY else min(memory, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+    for name in imports:
+        importlib.import_module(name)
+    connection.send(("ready", None))
+    while True:
+        try:
+            function, arguments, streams = connection.recv()
+        except EOFError:
+            return
+        except Exception as error:  # what unpickling raises: the function's module may not be importable here
+            connection.send(("error", _picklable(error)))
+            continue
+        try:
+            result = function(*arguments)
+            if streams:
+                for item in result:
+                    connection.send(("item", item))
+                result = None
+            connection.send(("result", result))
+        except Exception as error:  # raised again in the main process
+            connection.send(("error", _picklable(error)))
+
+
+def _picklable(error: Exception) -> Exception:
+    """The error with its traceback as a note; a `RuntimeError` that says the same if it cannot be pickled."""
+    error.add_note("In a worker process:\n" + "".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # pickling calls the error's own code, which may raise anything
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
+
+
+def start_worker() -> None:
+    """Initialise a worker process: it ends with its parent, however that ends.
+
+    Ctrl-C, which goes to every process of a terminal, is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

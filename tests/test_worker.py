@@ -1,0 +1,165 @@
+"""A worker process that crashes, hangs or fills its memory."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from kresp3d.errors import KrespError, VideoError
+from kresp3d.worker import Worker, WorkerDiedError, WorkerTimeoutError
+
+# The worker imports functions by their module's name, which a test's module has not.
+FUNCTIONS = """
+import os, signal, time
+from kresp3d.errors import VideoError
+
+def process():
+    return os.getpid()
+
+def crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def sleep(seconds):
+    time.sleep(seconds)
+    return "slept"
+
+def fail(what):
+    raise what
+
+def fill(size):
+    return len(bytearray(size))
+
+def count(end, crash_at=None):
+    for number in range(end):
+        if number == crash_at:
+            crash()
+        yield number
+
+class Closed(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+def unpicklable():
+    raise Closed("one", "two")
+"""
+
+
+@pytest.fixture
+def functions(tmp_path, monkeypatch):
+    (tmp_path / "functions_of_a_worker.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import functions_of_a_worker
+
+    return functions_of_a_worker
+
+
+@pytest.fixture
+def worker(functions):
+    with Worker() as worker:
+        yield worker
+
+
+def test_it_is_another_process_and_stays_the_same(worker, functions):
+    first = worker.run(functions.process)
+    assert first != os.getpid()
+    assert worker.run(functions.process) == first
+
+
+def test_errors_come_back_with_what_they_hold_and_leave_it_alive(worker, functions):
+    process = worker.run(functions.process)
+    with pytest.raises(VideoError, match="no good") as caught:
+        worker.run(functions.fail, VideoError("a.mp4", "no good"))
+    assert (caught.value.path, caught.value.reason) == ("a.mp4", "no good")
+    with pytest.raises(ZeroDivisionError) as caught:
+        worker.run(functions.fail, ZeroDivisionError("by 0"))
+    assert "in fail" in caught.value.__notes__[0], "the traceback of the worker is shown"
+    with pytest.raises(RuntimeError, match="Closed: one"):
+        worker.run(functions.unpicklable)
+    assert worker.run(functions.process) == process
+
+
+def test_a_function_that_the_worker_cannot_import_is_an_error_of_its_own(worker, functions, tmp_path):
+    # It is sought when it is needed, which the worker has not done so far.
+    (tmp_path / "functions_of_a_worker.py").unlink()
+    with pytest.raises(ModuleNotFoundError):
+        worker.run(functions.process)
+
+
+def test_after_a_crash_there_is_another(worker, functions):
+    process = worker.run(functions.process)
+    with pytest.raises(WorkerDiedError, match="SIGSEGV"):
+        worker.run(functions.crash)
+    assert worker.run(functions.process) != process
+
+
+def test_after_too_long_there_is_another(worker, functions):
+    process = worker.run(functions.process)
+    begin = time.monotonic()
+    with pytest.raises(WorkerTimeoutError):
+        worker.run(functions.sleep, 60, time_limit=0.2)
+    assert time.monotonic() - begin < 10
+    assert worker.run(functions.sleep, 0, time_limit=10) == "slept"
+    assert worker.run(functions.process) != process
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_memory_is_limited(functions):
+    with Worker(memory=2**30) as worker:
+        assert worker.run(functions.fill, 2**20) == 2**20
+        with pytest.raises(MemoryError):
+            worker.run(functions.fill, 2**30)
+        assert worker.run(functions.fill, 2**20) == 2**20
+
+
+def test_a_stream_gives_items_as_they_come(worker, functions):
+    assert list(worker.stream(functions.count, 1000)) == list(range(1000))
+    assert worker.run(functions.fill, 1) == 1
+
+
+def test_a_stream_that_is_not_read_to_its_end_leaves_a_fresh_worker(worker, functions):
+    stream = worker.stream(functions.count, 10**9)
+    assert [next(stream), next(stream)] == [0, 1]
+    stream.close()
+    assert list(worker.stream(functions.count, 3)) == [0, 1, 2]
+
+
+def test_a_stream_ends_with_its_worker(worker, functions):
+    found = []
+    with pytest.raises(WorkerDiedError):
+        for number in worker.stream(functions.count, 10, 3):
+            found.append(number)
+    assert found == [0, 1, 2]
+
+
+def test_only_the_wait_counts_for_a_streams_time(worker, functions):
+    found = []
+    for number in worker.stream(functions.count, 5, time_limit=5):
+        # The first item has been waited for, so that the worker has started.
+        time.sleep(1.5)
+        found.append(number)
+    assert found == list(range(5))
+    with pytest.raises(WorkerTimeoutError):
+        list(worker.stream(functions.sleep, 60, time_limit=0.2))
+
+
+def test_another_thread_ends_it_for_good(worker, functions):
+    worker.run(functions.process)
+    threading.Timer(0.3, worker.end).start()
+    with pytest.raises(WorkerDiedError):
+        worker.run(functions.sleep, 60)
+    with pytest.raises(WorkerDiedError):
+        worker.run(functions.process)
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("from kresp3d.worker import Worker\nprint(Worker().run(len, 'abc'))\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert KrespError.__name__ in done.stderr
+    assert "if __name__ == '__main__':" in done.stderr
