@@ -4,6 +4,8 @@ Every error raised for a user's mistake is a `KrespError`: one sentence that say
 what was expected, what was received, where, and what to do. The command line prints it without a traceback.
 """
 
+from kresp3d.text import printable
+
 
 class KrespError(Exception):
     """Something the user can put right. The command line exits with `exit_code`."""
@@ -26,7 +28,7 @@ class VideoError(KrespError):
     """
 
     def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{printable(path)}: {printable(reason)}")
         self.path = str(path)
         self.reason = reason
 

@@ -15,6 +15,7 @@ from kresp3d.data.splits import Entry, Split, check_classes, check_leaks, comple
 from kresp3d.data.table import read_table
 from kresp3d.data.tree import VIDEO_SUFFIXES, find_videos, read_tree, stem
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.text import printable
 
 __all__ = ["VIDEO_SUFFIXES", "Catalog", "Video", "load_catalog"]
 
@@ -59,7 +60,9 @@ def load_catalog(config: DataConfig) -> Catalog:
     source = Path(config.videos).expanduser()
     if not source.exists():
         raise UsageError(f"data.videos: expected a folder of videos or a CSV file, but {source} does not exist")
-    entries = _of_classes(_read(source, config), config.classes, source)
+    entries = [_printable(entry) for entry in _read(source, config)]
+    _check_names(entries, source)
+    entries = _of_classes(entries, config.classes, source)
     entries = _name_groups(entries, config.group_regex)
     entries = complete_splits(entries, validation=config.validation, test=config.test, seed=config.split_seed)
     check_leaks(entries, allow=config.allow_group_leak, where=str(source))
@@ -70,6 +73,20 @@ def load_catalog(config: DataConfig) -> Catalog:
         videos=tuple(sorted(videos, key=lambda video: video.name)),
         classes=tuple(sorted({e.label for e in entries})),
     )
+
+
+def _printable(entry: Entry) -> Entry:
+    """The entry with names that can be shown and written in UTF-8."""
+    group = None if entry.group is None else printable(entry.group)
+    return replace(entry, name=printable(entry.name), label=printable(entry.label), group=group)
+
+
+def _check_names(entries: Sequence[Entry], source: Path) -> None:
+    known: set[str] = set()
+    for entry in entries:
+        if entry.name in known:
+            raise KrespError(f"{source} has two videos that are shown as {entry.name}; rename one of them")
+        known.add(entry.name)
 
 
 def _of_classes(entries: list[Entry], classes: Sequence[str] | None, source: Path) -> list[Entry]:
