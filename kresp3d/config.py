@@ -81,6 +81,8 @@ class DataConfig(Section):
     """Share of the groups set aside for testing, where the data brings no split at all."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     allow_group_leak: bool = False
+    allow_outside: bool = False
+    """Accept a CSV file that names videos outside its own folder."""
     fps: PositiveFloat = 15.0
     short_side: Annotated[int, Field(ge=16)] = 256
     """Short side of the stored frames, in pixels. Smaller videos are kept as they are."""

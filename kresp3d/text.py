@@ -15,7 +15,7 @@ def printable(text: object) -> str:
 
 
 def utf8(text: object) -> str:
-    """Text, such as a file's name, in which bytes that are not UTF-8 are written as `\\xff`."""
+    r"""Text, such as a file's name, in which bytes that are not UTF-8 are written as `\xff`."""
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -28,6 +28,7 @@ from kresp3d.data.augment import centre_box
 from kresp3d.data.decode import iter_frames
 from kresp3d.data.workers import Decode, decode_here
 from kresp3d.evaluation.figures import FAINT, INK, draw_sheet, percent, residual_label, save, shorten
+from kresp3d.text import printable
 
 Picture = npt.NDArray[np.uint8]
 
@@ -96,7 +97,7 @@ class _Scenes:
         best = int(np.argmax(watched.mean))
         clips = "1 clip" if len(watched.starts) == 1 else f"mean of {len(watched.starts)} clips"
         name = shorten(watched.labels[best], 24)
-        return f"{shorten(self.path.name, 44)}: {name}, {percent(watched.mean[best])} ({clips})"
+        return f"{shorten(printable(self.path.name), 44)}: {name}, {percent(watched.mean[best])} ({clips})"
 
     @property
     def source(self) -> str:

@@ -17,6 +17,7 @@ from kresp3d.analysis.video_file import video_file
 from kresp3d.data.decode import iter_frames
 from kresp3d.data.workers import Decode, Progress, decode_here
 from kresp3d.evaluation.figures import INK, bright_residual, labelled_sheet, residual_label, save, shorten
+from kresp3d.text import printable
 
 Image = npt.NDArray[np.uint8]
 
@@ -130,7 +131,7 @@ def _sheet(video: Path, shown: Iterable[Moment], steps: Sequence[int], fps: floa
     ]
     labels = ["RGB\n$x_t$", *(residual_label(step, brighten) for step in steps)]
     times = [f"{moment.index / fps:.2f} s" for moment in columns]
-    return labelled_sheet(rows, labels, times, title=f"{shorten(video.name, 60)}, {fps:g} frames a second")
+    return labelled_sheet(rows, labels, times, title=f"{shorten(printable(video.name), 60)}, {fps:g} frames a second")
 
 
 class _Panels:
@@ -164,7 +165,13 @@ class _Panels:
             self._images.append(axes.imshow(blank, aspect="auto", interpolation="bilinear"))
         longest = max(8, (across - 130) // 8)
         figure.text(
-            gap / across, 1 - 8 / down, shorten(video.name, longest), va="top", fontsize=10, color=INK, parse_math=False
+            gap / across,
+            1 - 8 / down,
+            shorten(printable(video.name), longest),
+            va="top",
+            fontsize=10,
+            color=INK,
+            parse_math=False,
         )
         self._time = figure.text(1 - gap / across, 1 - 8 / down, "", ha="right", va="top", fontsize=10, color=INK)
         self._moving = MovingFigure(figure, [*self._images, self._time])

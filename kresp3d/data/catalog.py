@@ -136,7 +136,7 @@ def _read_file(source: Path, config: DataConfig) -> list[Entry]:
         raise UsageError(f"data.videos: expected a folder of videos or a .csv file, received {source}")
     if config.splits is not None:
         raise UsageError(f"data.splits is for the official lists of UCF101 and HMDB51, but {source} is a CSV file")
-    return read_table(source, config.split_column)
+    return read_table(source, config.split_column, allow_outside=config.allow_outside)
 
 
 def _mention_tables(folder: Path) -> None:

@@ -110,10 +110,14 @@ def read_index(folder: str | Path) -> Records:
     videos = _read_table(folder / TABLE)
     if len(videos) != index["videos"]:
         raise KrespError(f"{folder / TABLE} has {len(videos)} rows, its index {index['videos']}; {_AGAIN}")
+    for video in videos:
+        if video.shard not in index["shards"]:
+            raise KrespError(f"{folder / TABLE} names the shard {video.shard}, which its index does not; {_ANEW}")
     return Records(folder, tuple(index["classes"]), videos, index["settings"], index)
 
 
 _AGAIN = "run `kresp3d data prepare` again"
+_ANEW = "run `kresp3d data prepare --overwrite`"
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -126,18 +130,19 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise KrespError(f"{path} cannot be read ({error}); {_AGAIN}") from None
     found = index.get("format") if isinstance(index, dict) else None
     if found != FORMAT:
-        raise KrespError(
-            f"{path} is of format {found}, this version reads {FORMAT}; run `kresp3d data prepare --overwrite`"
-        )
+        raise KrespError(f"{path} is of format {found}, this version reads {FORMAT}; {_ANEW}")
     required = {"classes": list, "videos": int, "settings": dict, "shards": dict}
     wrong = [key for key, kind in required.items() if not isinstance(index.get(key), kind)]
     if wrong:
-        raise KrespError(f"{path} lacks {', '.join(wrong)}; run `kresp3d data prepare --overwrite`")
+        raise KrespError(f"{path} lacks {', '.join(wrong)}; {_ANEW}")
     return dict(index)
 
 
 def _check_shards(folder: Path, shards: Mapping[str, int]) -> None:
     for name, size in shards.items():
+        # An index of strangers may name any file.
+        if Path(name).name != name:
+            raise KrespError(f"{folder / INDEX} names {name}, which is no shard; {_ANEW}")
         try:
             found = (folder / name).stat().st_size
         except FileNotFoundError:

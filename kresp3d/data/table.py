@@ -14,7 +14,7 @@ from kresp3d.errors import KrespError, UsageError
 logger = logging.getLogger("kresp3d")
 
 
-def read_table(path: Path, split_column: str = "split") -> list[Entry]:
+def read_table(path: Path, split_column: str = "split", *, allow_outside: bool = False) -> list[Entry]:
     """Read a CSV file with a header.
 
     `path` (relative to the file) and `label` are needed, `group` and the split may be missing or empty. Splits are
@@ -23,6 +23,7 @@ def read_table(path: Path, split_column: str = "split") -> list[Entry]:
     Args:
         path: The CSV file, in UTF-8.
         split_column: The column that holds the split.
+        allow_outside: Accept videos that are not in the file's folder or below it. Links in it are followed.
 
     Raises:
         UsageError: If the file is no such table; the message names the line.
@@ -30,7 +31,8 @@ def read_table(path: Path, split_column: str = "split") -> list[Entry]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            entries = _read_rows(path, csv.DictReader(file, strict=True, skipinitialspace=True), split_column)
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
+            entries = _read_rows(path, reader, split_column, allow_outside)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a CSV file in UTF-8: {error}") from None
     except OSError as error:
@@ -45,7 +47,7 @@ def read_table(path: Path, split_column: str = "split") -> list[Entry]:
     return entries
 
 
-def _read_rows(path: Path, reader: csv.DictReader[str], split_column: str) -> list[Entry]:
+def _read_rows(path: Path, reader: csv.DictReader[str], split_column: str, allow_outside: bool) -> list[Entry]:
     columns = [c.strip() for c in reader.fieldnames or ()]
     reader.fieldnames = columns
     wanted = ["path", "label"] + ([split_column] if split_column != "split" else [])
@@ -64,6 +66,11 @@ def _read_rows(path: Path, reader: csv.DictReader[str], split_column: str) -> li
                 raise UsageError(f"{where}: no {column}; the columns are {', '.join(columns)}")
         file = path.parent / Path(values["path"]).expanduser()
         name = _name(file, path.parent)
+        if not allow_outside and name.split("/", 1)[0] == "..":
+            raise UsageError(
+                f"{where}: {values['path']} is outside {path.parent}; put the CSV above its videos, or set "
+                "data.allow_outside: true if you trust it"
+            )
         if name in lines:
             raise UsageError(f"{where}: {name} is already in line {lines[name]}")
         lines[name] = reader.line_num

@@ -20,6 +20,8 @@ INFO_FILE, LABELS_FILE = "kresp3d.json", "labels.txt"
 
 #: What stands at bytes 4 to 8 of every LiteRT file.
 _IDENTIFIER = b"TFL3"
+#: Bytes of a description at most: thousands of classes fit.
+_LARGEST_INFO = 16 * 2**20
 
 
 class LiteRTEngine(Engine):
@@ -93,6 +95,9 @@ def read_info(data: bytes, path: Path) -> NetworkInfo:
         raise KrespError(f"{path} is no LiteRT file; expected one written by `kresp3d export`")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
+            # A few bytes of an archive may be packed of many gigabytes.
+            if file.getinfo(INFO_FILE).file_size > _LARGEST_INFO:
+                raise KrespError(f"{path} carries a description of a network that is no text of kresp3d's")
             text = file.read(INFO_FILE)
             end = min(entry.header_offset for entry in file.infolist())
             digest = file.comment.decode("ascii", "replace")

@@ -12,6 +12,7 @@ import tensorflow as tf
 from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.network_info import NetworkInfo
+from kresp3d.inference.saved_model_check import check_file, check_function
 
 #: Where `write_saved_model` puts the description. TensorFlow leaves `assets.extra` alone.
 INFO_FILE = "assets.extra/kresp3d.json"
@@ -33,6 +34,7 @@ class SavedModelEngine(Engine):
         # The signature's variables live as long as what it was loaded with.
         self._loaded = _load(folder)
         self._signature = self._loaded.signatures["serving_default"]
+        check_function(self._signature, folder)
         clip, classes = self.info.clip.shape, len(self.info.labels)
         if _shapes(self._signature) != ([None, *clip], [None, classes]):
             raise KrespError(
@@ -75,6 +77,7 @@ def _read_info(folder: Path) -> NetworkInfo:
 
 
 def _load(folder: Path) -> Any:
+    check_file(folder / "saved_model.pb")
     try:
         loaded = tf.saved_model.load(str(folder))
     # TensorFlow raises any of these for a file that is missing, cut off or has a wrong checksum.

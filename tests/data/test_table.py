@@ -53,8 +53,10 @@ def test_names_are_unique_for_paths_inside_and_outside(tmp_path: Path) -> None:
     outside.parent.mkdir()
     outside.touch()
     path = table(folder, f"path,label\na.mp4,run\n{outside},run\n{folder}/b.mp4,run\n")
-    entries = read_table(path)
+    entries = read_table(path, allow_outside=True)
     assert [e.name for e in entries] == ["a.mp4", "../outside/a.mp4", "b.mp4"]
+    with pytest.raises(UsageError, match=r"line 3: .*/outside/a.mp4 is outside .*allow_outside: true"):
+        read_table(path)
     assert all(e.path.is_file() for e in entries)
 
 

@@ -1,4 +1,4 @@
-"""Bad videos by the hundred, made of good ones: what is found in a lake of files from the internet, and what may be sent.
+"""Bad videos by the hundred, made of good ones: what a lake of files from the internet holds, and what may be sent.
 
 `make_hostile` gives the same files each time.
 """
@@ -204,6 +204,7 @@ def _times(to: Path, make_video: MakeVideo) -> Iterator[tuple[Path, bool | None]
             if packet.size:
                 packet.stream = stream
                 sink.mux(packet)
+    path.unlink()
     yield to / "none.h264", True
 
 
