@@ -28,6 +28,10 @@ from kresp3d.errors import UsageError
 
 #: The value of `data.videos` that stands for the embedded dataset.
 SYNTHETIC = "synthetic"
+#: Values in a file at most; `configs/base.yaml` has 200.
+VALUES = 20_000
+#: Signs of a value, or of what YAML says, that are shown in a message.
+SHOWN = 200
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Scale = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -399,9 +403,9 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"configuration file not found: {path}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        values = _parse(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())[:SHOWN]}") from None
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values, received {type(values).__name__}")
@@ -411,6 +415,35 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise UsageError(f"{path}: 'extends' must be one file name, received {parent!r}")
     return _merge(_read(path.parent / parent, (*seen, resolved)), values)
+
+
+def _parse(text: str, loader: type[yaml.BaseLoader] | type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """Read YAML that makes plain values alone.
+
+    Raises:
+        yaml.YAMLError: If it is none.
+        ValueError: If it has a number or a date that is none, lists in lists without end, or more values than any
+            configuration: a few aliases of aliases stand for thousands of millions.
+    """
+    try:
+        values = yaml.load(text, loader)
+        if _size(values, {}) > VALUES:
+            raise ValueError(f"more than {VALUES:,} values")
+    except RecursionError:
+        raise ValueError("too many values inside one another") from None
+    return values
+
+
+def _size(values: Any, known: dict[int, int]) -> int:
+    """The number of values with all that is inside, what is there twice counted twice."""
+    if not isinstance(values, list | dict):
+        return 1
+    if id(values) not in known:
+        # Of what holds itself, the inner one counts for more than there may be.
+        known[id(values)] = VALUES + 1
+        inside = [*values.keys(), *values.values()] if isinstance(values, dict) else values
+        known[id(values)] = 1 + sum(_size(value, known) for value in inside)
+    return known[id(values)]
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -446,8 +479,8 @@ def _override_value(parts: list[str], text: str, override: str) -> Any:
     if is_text:
         return text
     try:
-        return yaml.load(text, yaml.BaseLoader if tuple[str, ...] in kinds and text != "null" else yaml.SafeLoader)
-    except yaml.YAMLError:
+        return _parse(text, yaml.BaseLoader if tuple[str, ...] in kinds and text != "null" else yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError):
         raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
 
 
@@ -480,7 +513,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     message = message[:1].lower() + message[1:]
     if not key:
         return message
-    return f"'{key}': {message}, received {detail['input']!r}"
+    return f"'{key}': {message}, received {repr(detail['input'])[:SHOWN]}"
 
 
 def nearest_key(key: str) -> str:

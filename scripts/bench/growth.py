@@ -4,8 +4,9 @@
 
 Generates small videos (64×48 pixels, a second long unless clips are longer) and runs a command after another on them,
 with a tiny network: `kresp3d data prepare` on all, `train` for an epoch of three fifths, `evaluate` and `predict` on a
-fifth. Seconds are by the clock; memory is the most that any one process of the command had. What is measured is kept in
-`FOLDER/growth.json`, so that an interrupted run goes on where it was.
+fifth. Training holds no decoded videos (`data.memory: 0`; by default it does, up to 1 GiB). Seconds are by the clock;
+memory is the most that any one process of the command had. What is measured is kept in `FOLDER/growth.json`, so that an
+interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def measure(folder: Path, settings: dict[str, int]) -> dict[str, list[float]]:
     shutil.rmtree(work, ignore_errors=True)
     catalog = write_videos(work, settings)
     values: dict[str, Any] = {
-        "data": {"videos": str(catalog), "records": str(work / "records"), "short_side": 32},
+        "data": {"videos": str(catalog), "records": str(work / "records"), "short_side": 32, "memory": 0},
         "clip": {"augment": {"scales": [1.0]}},
         "model": {"frames": settings["frames"], "size": 32, "width": 4, "blocks": [1, 1], "expansion": 1, "fc1": 16},
         "training": {"epochs": 1, "batch_size": 16, "validation_clips": 1, "tensorboard_clips": 0},
@@ -158,9 +159,14 @@ def plot(found: dict[str, dict[str, list[float]]], varied: list[str], path: Path
             axes[1, column].plot(values, [row[command][1] / 2**30 for row in rows], "o-")
         highest = max(row[command][0] for row in rows for command in COMMANDS)
         axes[0, column].plot(values, [highest * value / values[-1] for value in values], ":", color="#666666")
-        axes[0, column].set(xscale="log", yscale="log", title=f"number of {name}" if name != "frames" else "frames")
-        axes[1, column].set(xscale="log", ylim=(0, None))
-    axes[0, 0].set_ylabel("seconds")
+        axes[0, column].set(xscale="log", yscale="log", title={"frames": "frames of a clip"}.get(name, name))
+        axes[1, column].set(xscale="log")
+        for axis in axes[:, column]:
+            axis.set_xticks(values, [f"{value:,}" for value in values])
+            axis.minorticks_off()
+    axes[0, 0].set_ylim(1, None)
+    axes[0, 0].set_ylabel("seconds (dotted: in proportion)")
+    axes[1, 0].set_ylim(0, None)
     axes[1, 0].set_ylabel("GiB of the largest process")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COMMANDS))
     path.parent.mkdir(parents=True, exist_ok=True)
