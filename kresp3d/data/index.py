@@ -163,7 +163,13 @@ def _read_table(path: Path) -> tuple[Record, ...]:
 
 
 def _record(row: Mapping[str, str]) -> Record:
-    return Record(
+    """Read a row.
+
+    Raises:
+        ValueError: If a value cannot be.
+        TypeError: If one is missing.
+    """
+    record = Record(
         name=row["name"],
         label=row["label"],
         group=row["group"] or None,
@@ -175,6 +181,11 @@ def _record(row: Mapping[str, str]) -> Record:
         offset=int(row["offset"]),
         length=int(row["length"]),
     )
+    if record.split not in SPLITS:
+        raise ValueError(f"{record.name}: there is no split {record.split!r}")
+    if min(record.frames, record.height, record.width) < 1 or min(record.offset, record.length) < 0:
+        raise ValueError(f"{record.name}: a number is too small")
+    return record
 
 
 def write_index(folder: Path, videos: Iterable[Record], classes: Iterable[str], **values: Any) -> Records:

@@ -24,6 +24,7 @@ import tensorflow as tf
 from kresp3d.data.index import Record, Records, read_index, write_index
 from kresp3d.data.jpeg import encode_jpeg
 from kresp3d.errors import KrespError
+from kresp3d.text import printable
 
 __all__ = [
     "FEATURES",
@@ -100,11 +101,17 @@ def damage_named(folder: str | Path) -> Iterator[None]:
     """Turn TensorFlow's errors of reading a damaged record into a `KrespError` that names the folder."""
     try:
         yield
-    # What a wrong checksum, a cut-off entry and a picture that is none give; a full memory is not among them.
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
-        reason = " ".join(error.message.split())[:200]
+    # What a wrong checksum, a cut-off entry and a picture that is none give; a full memory is not among them. Where
+    # TensorFlow's message quotes the entry, making text of it may fail.
+    except (
+        tf.errors.DataLossError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.OutOfRangeError,
+        UnicodeDecodeError,
+    ) as error:
+        reason = "an entry is none" if isinstance(error, UnicodeDecodeError) else " ".join(error.message.split())[:200]
         raise KrespError(
-            f"the records in {folder} are damaged ({reason}); write them anew by `kresp3d data prepare --overwrite`"
+            f"the records in {folder} are damaged ({printable(reason)}); write them anew by `kresp3d data prepare --overwrite`"
         ) from error
 
 

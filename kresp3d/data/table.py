@@ -39,7 +39,7 @@ def read_table(path: Path, split_column: str = "split", *, allow_outside: bool =
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     if not entries:
         raise KrespError(f"{path} lists no videos")
-    missing = [e.name for e in entries if not e.path.is_file()]
+    missing = [e.name for e in entries if not _is_file(e.path)]
     if len(missing) == len(entries):
         raise KrespError(f"{path}: none of its videos exists, such as {entries[0].path}; paths are relative to the CSV")
     if missing:
@@ -64,7 +64,9 @@ def _read_rows(path: Path, reader: csv.DictReader[str], split_column: str, allow
         for column in ("path", "label"):
             if not values[column]:
                 raise UsageError(f"{where}: no {column}; the columns are {', '.join(columns)}")
-        file = path.parent / Path(values["path"]).expanduser()
+        file = Path(values["path"])
+        # No other `~`: it may be the first sign of a name.
+        file = path.parent / (file.expanduser() if file.parts[:1] == ("~",) else file)
         name = _name(file, path.parent)
         if not allow_outside and name.split("/", 1)[0] == "..":
             raise UsageError(
@@ -77,6 +79,13 @@ def _read_rows(path: Path, reader: csv.DictReader[str], split_column: str, allow
         split = _split(values.get(split_column, ""), where, split_column)
         entries.append(Entry(file, name, values["label"], values.get("group") or None, split))
     return entries
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _name(file: Path, root: Path) -> str:
