@@ -93,6 +93,8 @@ class DataConfig(Section):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     max_bad: Fraction = 0.01
     """Largest share of undecodable videos that `prepare` accepts."""
+    skip_damaged: bool = False
+    """Read all records before training and evaluation, and leave out those whose checksum is wrong."""
     workers: PositiveInt | None = None
     """Processes that decode. By default one for each core."""
     time_limit: PositiveFloat | None = 600.0
@@ -198,6 +200,9 @@ class TrainingConfig(Section):
     keep: Literal["best", "last"] = "best"
     """The network that is kept: of the best epoch by validation top-1, or of the last one, which is the steadier
     choice where the validation videos are few."""
+    checkpoints: PositiveInt = 2
+    """Checkpoints that are kept, each three times as large as the network. Should the last be damaged, `--resume` goes
+    on from the one before."""
     validation_clips: PositiveInt = 1
     """Clips of each validation video, after every epoch."""
     tensorboard_clips: Annotated[int, Field(ge=0)] = 4

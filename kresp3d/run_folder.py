@@ -38,6 +38,7 @@ from kresp3d.errors import KrespError, UsageError
 
 _COLUMNS = ("name", "label", "group", "split")
 _LOCK, _PART = ".lock", ".part-"
+_PREPARE = "prepare the same videos again by `kresp3d data prepare`"
 _OWN = (
     *("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "training.json"),
     # The last to be deleted; see `RunFolder._clear`.
@@ -246,11 +247,18 @@ class RunFolder:
         if missing:
             raise KrespError(
                 f"{len(missing)} of {len(names)} {split} videos of this run, such as {missing[0]}, "
-                f"are no longer in {self.records_folder}; prepare the same videos again"
+                f"are no longer in {self.records_folder}; {_PREPARE}"
             )
         if not names:
             raise KrespError(f"this run has no {split} videos; choose another split by --split")
-        return [stored[name] for name in names]
+        records = [stored[name] for name in names]
+        if self.config.data.skip_damaged:
+            from kresp3d.data.records import intact
+
+            records = intact(records, self.records_folder)
+            if not records:
+                raise KrespError(f"every {split} record in {self.records_folder} is damaged; {_PREPARE}")
+        return records
 
     @property
     def records_folder(self) -> Path:

@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 
 COLUMNS = ("minutes", "start", "memory", "files", "threads", "checkpoints", "epochs")
+#: Columns that are shown -> what they are.
+PANELS = {"memory": "resident MiB", "files": "open files", "threads": "threads", "checkpoints": "MiB of checkpoints"}
 #: Minutes at the beginning of a process in which it still loads, traces and fills its caches.
 WARM_UP = 5
 
@@ -108,20 +110,21 @@ def written(run: Path) -> list[int]:
     return [size, max(0, len(history.read_text().splitlines()) - 1) if history.exists() else 0]
 
 
-def summary(rows: list[dict[str, float]], name: str, factor: float, unit: str) -> str:
+def in_units(rows: list[dict[str, float]], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows]) / (2**20 if "MiB" in PANELS[name] else 1)
+
+
+def summary(rows: list[dict[str, float]], name: str) -> str:
     """Median, and how much it grows in an hour by a line through the values after the warm-up."""
     later = [row for row in rows if row["minutes"] - row["start"] >= WARM_UP]
     if len(later) < 2:
         return "not long enough"
-    minutes, values = (np.array([row[key] for row in later]) for key in ("minutes", name))
+    minutes, values = np.array([row["minutes"] for row in later]), in_units(later, name)
     # Each process has a level of its own.
     starts = np.array([row["start"] for row in later])
     levels = (starts[:, None] == np.unique(starts)).astype(float)
     slope = np.linalg.lstsq(np.column_stack([minutes, levels]), values, rcond=None)[0][0]
-    return (
-        f"median {np.median(values) / factor:.0f}{unit}, {values.min() / factor:.0f} to {values.max() / factor:.0f}, "
-        f"{slope * 60 / factor:+.2f}{unit} an hour"
-    )
+    return f"median {np.median(values):.0f}, {values.min():.0f} to {values.max():.0f}, {slope * 60:+.2f} an hour"
 
 
 def plot(rows: list[dict[str, float]], path: Path) -> None:
@@ -136,9 +139,8 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
     }
     axes = figure.subplots(len(panels), 1, sharex=True)
     minutes = [row["minutes"] for row in rows]
-    for axis, (name, label) in zip(axes, panels.items(), strict=True):
-        factor = 2**20 if "MiB" in label else 1
-        axis.plot(minutes, [row[name] / factor for row in rows], linewidth=1)
+    for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
+        axis.plot(minutes, in_units(rows, name), linewidth=1)
         axis.set_ylim(0, None)
         axis.set_ylabel(label)
         for start in {row["start"] for row in rows} - {0.0}:

@@ -167,7 +167,7 @@ def evaluation_frames(
         KrespError: As `evaluation_dataset`, or if a record is damaged.
     """
     dataset = evaluation_dataset(records, folder, classes, config, clips=clips)
-    with damage_named(folder):
+    with damage_named(lambda: records, folder):
         for batch, _ in dataset.as_numpy_iterator():
             yield batch["frames"]
 

@@ -11,8 +11,9 @@ The table (`videos.csv`, see `kresp3d.data.index`) decides a video's split, and 
 from __future__ import annotations
 
 import errno
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,8 @@ import tensorflow as tf
 from kresp3d.data.index import Record, Records, read_index, write_index
 from kresp3d.data.jpeg import encode_jpeg
 from kresp3d.errors import KrespError
-from kresp3d.text import printable
+
+logger = logging.getLogger("kresp3d")
 
 __all__ = [
     "FEATURES",
@@ -32,6 +34,8 @@ __all__ = [
     "Records",
     "ShardWriter",
     "damage_named",
+    "damaged",
+    "intact",
     "parse_record",
     "read_index",
     "read_record",
@@ -96,22 +100,65 @@ def parse_record(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     return features
 
 
+#: What a wrong checksum, a cut-off entry and a picture that is none give; a full memory is not among them. Where
+#: TensorFlow's message quotes the entry, making text of it may fail.
+DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, UnicodeDecodeError)
+
+
+def damaged(records: Iterable[Record], folder: str | Path, *, pictures: bool = False) -> Iterator[Record]:
+    """Those of the records whose bytes are not what was written, by reading each and its checksum.
+
+    Args:
+        records: The records.
+        folder: Where their shards are.
+        pictures: Decode the pictures, too, which takes a hundred times as long.
+    """
+    for record in records:
+        try:
+            frames = parse_record(read_record(str(Path(folder) / record.shard), record.offset))["frames"].numpy()
+            for jpeg in frames if pictures else ():
+                tf.image.decode_jpeg(jpeg, channels=3)
+        except (*DAMAGE, tf.errors.NotFoundError):
+            yield record
+            continue
+        if len(frames) != record.frames:
+            yield record
+
+
+def intact(records: Sequence[Record], folder: str | Path) -> list[Record]:
+    """The records without the damaged ones, which are named in a warning."""
+    bad = list(damaged(records, folder))
+    if bad:
+        named = ", ".join(f"{record.name} ({record.shard})" for record in bad[:5])
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        logger.warning("%s: %d damaged records are left out: %s%s", folder, len(bad), named, more)
+    left_out = set(bad)
+    return [record for record in records if record not in left_out]
+
+
 @contextmanager
-def damage_named(folder: str | Path) -> Iterator[None]:
-    """Turn TensorFlow's errors of reading a damaged record into a `KrespError` that names the folder."""
+def damage_named(records: Callable[[], Iterable[Record]], folder: str | Path) -> Iterator[None]:
+    """Turn TensorFlow's error of reading a damaged record into a sentence that names it.
+
+    An error that comes from somewhere else is raised as it is.
+
+    Args:
+        records: Gives those that may be the reason.
+        folder: Where their shards are.
+
+    Raises:
+        KrespError: If one of the records is damaged.
+    """
     try:
         yield
-    # What a wrong checksum, a cut-off entry and a picture that is none give; a full memory is not among them. Where
-    # TensorFlow's message quotes the entry, making text of it may fail.
-    except (
-        tf.errors.DataLossError,
-        tf.errors.InvalidArgumentError,
-        tf.errors.OutOfRangeError,
-        UnicodeDecodeError,
-    ) as error:
-        reason = "an entry is none" if isinstance(error, UnicodeDecodeError) else " ".join(error.message.split())[:200]
+    except DAMAGE as error:
+        bad = next(damaged(records(), folder), None) or next(damaged(records(), folder, pictures=True), None)
+        if bad is None:
+            raise
         raise KrespError(
-            f"the records in {folder} are damaged ({printable(reason)}); write them anew by `kresp3d data prepare --overwrite`"
+            f"{Path(folder) / bad.shard} is damaged at byte {bad.offset}, in the record of {bad.name}; write the "
+            "records anew by `kresp3d data prepare --overwrite`, or set data.skip_damaged: true to leave out what is "
+            "damaged"
         ) from error
 
 

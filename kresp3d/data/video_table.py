@@ -132,7 +132,7 @@ def frame_reader(table: VideoTable, records: Sequence[Record], folder: str | Pat
     decoded = tf.data.Dataset.range(len(table)).map(
         lambda row: _decode_all(table.at(row)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    with damage_named(folder):
+    with damage_named(lambda: records, folder):
         for frames in decoded:
             held = tf.raw_ops.TensorListPushBack(input_handle=held, tensor=frames)
     logger.info("the decoded frames of %d videos are held in memory (%.0f MiB)", len(table), size / 2**20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,13 @@ import keras
 import tensorflow as tf
 
 from kresp3d.config import TrainingConfig
+from kresp3d.errors import KrespError
+from kresp3d.run_folder import remove
+
+#: Checkpoints are called this and the epoch's number.
+_NAME = "epoch"
+
+logger = logging.getLogger("kresp3d")
 
 
 @dataclass
@@ -51,17 +59,23 @@ class Checkpoints:
     numbers, and a resumed training would then differ from an uninterrupted one.
 
     Args:
-        folder: Where the checkpoints are; the last one is kept, and the one before until the new one is whole.
+        folder: Where the checkpoints are.
         model: A compiled model whose optimiser is built.
+        keep: So many of the last are kept, and one more until the new one is whole.
     """
 
-    def __init__(self, folder: Path, model: keras.Model) -> None:
+    def __init__(self, folder: Path, model: keras.Model, keep: int = 1) -> None:
         self._progress = tf.Variable("", dtype=tf.string, trainable=False)
         variables = [*model.variables, *model.optimizer.variables]
         unique = {id(v): getattr(v, "value", v) for v in variables}
         checkpoint = tf.train.Checkpoint(progress=self._progress, variables=list(unique.values()))
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1, checkpoint_name="epoch")
+        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=keep, checkpoint_name=_NAME)
         self._checkpoint = checkpoint
+        kept = {Path(path).name for path in self._manager.checkpoints}
+        # What a kill has left: a checkpoint in the making, or one that was to be deleted.
+        for path in folder.glob(f"{_NAME}-*"):
+            if path.name.split(".")[0] not in kept:
+                remove(path)
 
     def save(self, progress: Progress) -> None:
         """Write the present state."""
@@ -69,9 +83,22 @@ class Checkpoints:
         self._manager.save(checkpoint_number=progress.epoch)
 
     def restore(self) -> Progress | None:
-        """Bring back the last whole state; `None` where there is none."""
-        latest = self._manager.latest_checkpoint
-        if latest is None:
-            return None
-        self._checkpoint.restore(latest).assert_consumed()
-        return Progress.from_json(self._progress.numpy().decode())
+        """Bring back the last state that is whole; `None` where there is none.
+
+        Raises:
+            KrespError: If there are checkpoints, but every one is damaged.
+        """
+        checkpoints = self._manager.checkpoints[::-1]
+        for path in checkpoints:
+            try:
+                self._checkpoint.restore(path).assert_consumed()
+                return Progress.from_json(self._progress.numpy().decode())
+            # What TensorFlow raises for a file that is missing, cut off or has a wrong checksum.
+            except (tf.errors.OpError, ValueError, IndexError) as error:
+                logger.warning("the checkpoint %s is damaged: %s", path, " ".join(str(error).split())[:200])
+        if checkpoints:
+            raise KrespError(
+                f"every checkpoint in {Path(checkpoints[0]).parent} is damaged: there is nothing to go on from; train "
+                "anew by --overwrite"
+            )
+        return None

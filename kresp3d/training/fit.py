@@ -15,6 +15,7 @@ from rich.console import Console
 from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import measure_rate, steps_per_epoch, training_dataset
+from kresp3d.data.records import damage_named
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.layers import Bottleneck
 from kresp3d.models.p3d_resnet import build_model
@@ -66,8 +67,14 @@ def train(
             network has no checkpoint any more to resume from.
         UsageError: If `training.profile` begins after the last step, or as `make_strategy`.
     """
+    with damage_named(
+        lambda: [record for split in sorted(run.splits) for record in run.records(split)], records.folder
+    ):
+        return _train(run, records, resume, until, console or Console())
+
+
+def _train(run: RunFolder, records: Records, resume: bool, until: int | None, console: Console) -> Progress:
     config = run.config
-    console = console or Console()
     strategy = make_strategy(config.training)
     replicas = strategy.num_replicas_in_sync if strategy else 1
     if config.training.deterministic:
@@ -84,7 +91,7 @@ def train(
         network = build_model(config.model, len(run.classes))
         model = compile_model(network, config.training, len(run.classes), steps, replicas)
         validation, model.video_scores = _validation(run)
-        checkpoints = Checkpoints(run.checkpoints, model)
+        checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints)
         restored = checkpoints.restore() if resume else None
         if resume and restored is None and run.model_file.is_file():
             raise KrespError(
@@ -147,6 +154,12 @@ def train(
             shuffle=False,
             verbose=0,
         )
+    except tf.errors.ResourceExhaustedError as error:
+        raise KrespError(
+            f"memory ran out in a training step ({' '.join(error.message.split())[:150]}); lower training.batch_size, "
+            "model.frames, model.size or model.width, set training.gradient_checkpointing: true or training.precision: "
+            "mixed_bfloat16, then go on by --resume"
+        ) from error
     except KeyboardInterrupt:
         console.print(f"Interrupted after epoch {progress.epoch}; go on with --resume.")
         raise

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kresp3d.data import records as module
 from kresp3d.data.records import FRAMING, ShardWriter, parse_record, read_index, read_record, write_records
+from kresp3d.errors import KrespError
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,42 @@ def test_a_full_disk_is_reported_as_such(tmp_path):
         shard.add(Clip("a", "b", None, "test"), [bytes(2**20)], fps=1.0, height=1, width=1)
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+def flip(records, offset):
+    shard = records.folder / "shard-00000.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[offset] ^= 1
+    shard.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", [0, 8, 12, 100, -1])
+def test_a_flipped_bit_anywhere_is_found_and_the_record_named_or_left_out(place, records, caplog, monkeypatch):
+    monkeypatch.setattr("kresp3d.data.records.logger.propagate", True)
+    videos, folder = records.videos, records.folder
+    assert list(module.damaged(videos, folder, pictures=True)) == []
+    third = videos[2]
+    flip(records, third.offset + place % third.length)
+    assert list(module.damaged(videos, folder)) == [third]
+    with (
+        pytest.raises(KrespError, match=rf"shard-00000.tfrecord is damaged at byte {third.offset}, .* {third.name}"),
+        module.damage_named(lambda: videos, folder),
+    ):
+        parse_record(read_record(str(folder / third.shard), third.offset))
+    assert module.intact(videos, folder) == [video for video in videos if video != third]
+    assert f"1 damaged records are left out: {third.name} (shard-00000.tfrecord)" in caplog.text
+
+
+def test_pictures_that_are_none_are_found_by_decoding_them(tmp_path):
+    with ShardWriter(tmp_path / "shard-00000.tfrecord") as shard:
+        record = shard.add(Clip("a", "run", None, "train"), [b"no picture"] * 3, fps=15.0, height=24, width=32)
+    assert list(module.damaged([record], tmp_path)) == []
+    assert list(module.damaged([record], tmp_path, pictures=True)) == [record]
+
+
+def test_errors_of_something_else_are_not_blamed_on_the_records(records):
+    with (
+        pytest.raises(tf.errors.InvalidArgumentError),
+        module.damage_named(lambda: records.videos, records.folder),
+    ):
+        tf.linalg.matmul(tf.zeros([2, 3]), tf.zeros([2, 3]))

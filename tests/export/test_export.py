@@ -212,7 +212,7 @@ def test_damaged_records_are_not_blamed_on_the_target(run, only_openvino, quick,
         shard.write_bytes(content)
     environment = json.loads((copy / "environment.json").read_text()) | {"records": str(records)}
     (copy / "environment.json").write_text(json.dumps(environment))
-    with pytest.raises(KrespError, match=r"the records in .*records are damaged .* `kresp3d data prepare --overwrite`"):
+    with pytest.raises(KrespError, match=r"records/.*tfrecord is damaged at byte .* prepare --overwrite`"):
         export(RunFolder.open(copy), tmp_path / "out", formats=only_openvino)
 
 

@@ -1,0 +1,121 @@
+"""Checkpoints that are whole whatever happens."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+
+from kresp3d.errors import KrespError
+from kresp3d.training.checkpoint import Checkpoints, Progress
+
+#: Saves one epoch after another, and says which are done; each has its number for weights.
+SAVING = """
+import sys
+from pathlib import Path
+import keras
+from kresp3d.training.checkpoint import Checkpoints, Progress
+
+model = keras.Sequential([keras.Input([256]), keras.layers.Dense(2048)])
+model.compile("sgd")
+model.optimizer.build(model.trainable_variables)
+checkpoints = Checkpoints(Path(sys.argv[1]), model, 2)
+epoch = 0 if (progress := checkpoints.restore()) is None else progress.epoch
+while True:
+    epoch += 1
+    for weight in model.weights:
+        weight.assign(weight * 0 + epoch)
+    checkpoints.save(Progress(epoch=epoch))
+    print(epoch, flush=True)
+"""
+
+
+def compiled(units: int = 3) -> keras.Model:
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(units)])
+    model.compile("sgd")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def save_epochs(folder: Path, epochs: int, keep: int) -> None:
+    model = compiled()
+    checkpoints = Checkpoints(folder, model, keep)
+    for epoch in range(1, epochs + 1):
+        model.layers[0].bias.assign([epoch] * 3)
+        checkpoints.save(Progress(epoch=epoch, history=[{"loss": 1.0}] * epoch))
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_so_many_are_kept_and_the_last_comes_back(keep: int, tmp_path: Path) -> None:
+    save_epochs(tmp_path, 5, keep)
+    assert sorted(path.name for path in tmp_path.glob("*.index")) == [f"epoch-{n}.index" for n in range(6 - keep, 6)]
+    model = compiled()
+    assert Checkpoints(tmp_path, model, keep).restore() == Progress(epoch=5, history=[{"loss": 1.0}] * 5)
+    assert model.layers[0].bias.numpy().tolist() == [5, 5, 5]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove", "empty index"])
+def test_from_a_damaged_one_it_goes_back_to_the_one_before(damage: str, tmp_path: Path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr("kresp3d.training.checkpoint.logger.propagate", True)
+    save_epochs(tmp_path, 3, 2)
+    (data,) = tmp_path.glob("epoch-3.data*")
+    content = data.read_bytes()
+    if damage == "cut":
+        data.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        # The first variable, since what lies between them is not read.
+        data.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    elif damage == "remove":
+        data.unlink()
+    else:
+        (tmp_path / "epoch-3.index").write_bytes(b"")
+    model = compiled()
+    assert Checkpoints(tmp_path, model, 2).restore().epoch == 2
+    assert model.layers[0].bias.numpy().tolist() == [2, 2, 2]
+    assert "epoch-3 is damaged" in caplog.text
+
+
+def test_if_all_are_damaged_a_sentence_says_so(tmp_path: Path) -> None:
+    save_epochs(tmp_path, 2, 2)
+    for path in tmp_path.glob("*.data*"):
+        path.write_bytes(b"")
+    with pytest.raises(KrespError, match=r"every checkpoint in .* is damaged.*--overwrite"):
+        Checkpoints(tmp_path, compiled(), 2).restore()
+
+
+def test_nothing_saved_is_no_error(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path, compiled()).restore() is None
+
+
+def test_a_kill_in_the_middle_of_saving_leaves_a_whole_one(tmp_path: Path) -> None:
+    pause = random.Random(0)
+    folder = tmp_path / "checkpoints"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", SAVING, str(folder)]
+    model = keras.Sequential([keras.Input([256]), keras.layers.Dense(2048)])
+    model.compile("sgd")
+    model.optimizer.build(model.trainable_variables)
+    done = 0
+    for _ in range(4):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        done = int(process.stdout.readline())
+        time.sleep(pause.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        for line in process.stdout.read().split():
+            done = int(line)
+        process.wait()
+        progress = Checkpoints(folder, model, 2).restore()
+        # What was said to be saved is; a later one may be, too.
+        assert done <= progress.epoch <= done + 1
+        assert {float(weight.numpy().min()) for weight in model.weights} == {float(progress.epoch)}
+        assert {float(weight.numpy().max()) for weight in model.weights} == {float(progress.epoch)}
+        left = {path.name.split(".")[0] for path in folder.glob("epoch-*")}
+        assert left <= {f"epoch-{progress.epoch}", f"epoch-{progress.epoch - 1}"}
