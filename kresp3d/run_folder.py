@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -235,6 +236,10 @@ class RunFolder:
         with (self.path / "catalog.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
+    def videos(self) -> dict[str, str]:
+        """The name of each video of this run -> its split."""
+        return {row["name"]: row["split"] for row in self._catalog()}
+
     def records(self, split: str) -> list[Record]:
         """The stored videos of a split, as this run split them, whatever the records' own table says now.
 
@@ -333,16 +338,31 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         yield
 
 
-def _environment(records: Records) -> dict[str, Any]:
+def package_versions() -> dict[str, str | None]:
+    """The installed versions of the packages that figures may depend on; `None` where one is not installed."""
     packages = ("tensorflow", "keras", "numpy", "av", "tensorflow-io", "tensorflow-model-optimization")
+    return {name: _version(name) for name in packages}
+
+
+def code_digest() -> str:
+    """A digest of kresp3d's own code."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def _environment(records: Records) -> dict[str, Any]:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command_line(),
         "kresp3d": __version__,
+        "code": code_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": package_versions(),
         "records": str(records.folder.resolve()),
         "fingerprint": records.index.get("fingerprint"),
     }

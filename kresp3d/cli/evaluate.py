@@ -53,7 +53,8 @@ def command(
     if not is_run:
         # By its own name and place, also where it was given as `.` or as the folder of its versions.
         network = network_path(network.resolve())
-    run = RunFolder.open(run_folder or (network if is_run else _made_of(network, engine)))
+    trained_in = RunFolder.open(network) if is_run else _find_source(network, engine)
+    run = RunFolder.open(run_folder) if run_folder else trained_in or RunFolder.open(_made_of(network, engine))
     settings = run.config.evaluation
     split, clips = split or settings.split, clips or settings.clips
     is_main = is_run and run_folder is None and precision == "float32"
@@ -63,9 +64,8 @@ def command(
     # The report on another run's videos stands beside the one on the own run's.
     name += "" if run_folder is None else f"-on-{run.path.resolve().name}"
     folder = None if is_main else network / name if is_run else network.parent / f"{network.name}-{name}"
-    evaluation = measure(
-        run, engine, split, clips, Console(highlight=False, soft_wrap=True), command_line(), folder=folder
-    )
+    console = Console(highlight=False, soft_wrap=True)
+    evaluation = measure(run, engine, split, clips, console, command_line(), folder=folder, trained_in=trained_in)
     if json_file is not None:
         from kresp3d.evaluation.report import write_metrics
 
@@ -81,19 +81,40 @@ def measure(
     command_line: str,
     *,
     folder: Path | None = None,
+    trained_in: RunFolder | None,
 ) -> Evaluation:
-    """Evaluate a network on a run's videos, write the report into `folder` or the run's, and print the summary."""
+    """Evaluate a network on a run's videos, write the report into `folder` or the run's, and print the summary.
+
+    `trained_in` is the run that trained the network, if it is known.
+    """
+    import logging
+
     from kresp3d.cli.progress import progress_bar
     from kresp3d.data.index import reading
+    from kresp3d.evaluation.doubts import doubts
     from kresp3d.evaluation.evaluate import evaluate, report
     from kresp3d.evaluation.report import summary_table
 
     with reading(run.records_folder), progress_bar("Evaluating", "clips") as progress:
         evaluation = evaluate(engine, run, split=split, clips=clips, progress=progress)
-    path = report(run, evaluation, command=command_line, folder=folder)
+    reasons = doubts(run, split, trained_in=trained_in)
+    path = report(run, evaluation, command=command_line, folder=folder, doubts=reasons)
+    for reason in reasons:
+        logging.getLogger("kresp3d").warning("%s", reason)
     console.print(summary_table(evaluation))
     console.print(f"Report: {path}", markup=False)
     return evaluation
+
+
+def _find_source(network: Path, engine: Engine) -> RunFolder | None:
+    """The run of an exported network, if it is known and there as it was."""
+    from kresp3d.errors import KrespError
+    from kresp3d.run_folder import RunFolder
+
+    try:
+        return RunFolder.open(_made_of(network, engine))
+    except KrespError:
+        return None
 
 
 def _made_of(network: Path, engine: Engine) -> Path:

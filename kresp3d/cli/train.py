@@ -78,4 +78,4 @@ def command(
             return
         from kresp3d.inference.keras_engine import KerasEngine
 
-        measure(run, KerasEngine(run), split, run.config.evaluation.clips, console, command_line())
+        measure(run, KerasEngine(run), split, run.config.evaluation.clips, console, command_line(), trained_in=run)

@@ -40,11 +40,13 @@ def evaluate(
             classes or takes other clips than the run.
     """
     _check_fit(engine, run)
+    # By name: another order of the same classes is another order of the scores.
+    columns = [engine.info.labels.index(name) for name in run.classes]
     records = run.records(split)
     batches = evaluation_frames(records, run.records_folder, run.classes, run.config, clips=clips)
     total, done, scores = len(records) * clips, 0, []
     for frames in batches:
-        scores.append(engine.probabilities(frames))
+        scores.append(engine.probabilities(frames)[:, columns])
         done += len(scores[-1])
         if progress is not None:
             progress(done, total)
@@ -66,7 +68,7 @@ def _check_fit(engine: Engine, run: RunFolder) -> None:
         KrespError: If it knows other classes, or takes clips that are cut in another way.
     """
     name = f"{engine.info.name} ({engine.info.format})"
-    if engine.info.labels != run.classes:
+    if sorted(engine.info.labels) != sorted(run.classes):
         raise KrespError(
             f"{name} knows {_short(engine.info.labels)}, but the run {run.path} has "
             f"{_short(run.classes)}; measure it on a run with the same classes by --run"
@@ -81,7 +83,14 @@ def _check_fit(engine: Engine, run: RunFolder) -> None:
         )
 
 
-def report(run: RunFolder, evaluation: Evaluation, *, command: str, folder: Path | None = None) -> Path:
+def report(
+    run: RunFolder,
+    evaluation: Evaluation,
+    *,
+    command: str,
+    folder: Path | None = None,
+    doubts: Sequence[str] = (),
+) -> Path:
     """Write the report of an evaluation.
 
     Args:
@@ -89,6 +98,7 @@ def report(run: RunFolder, evaluation: Evaluation, *, command: str, folder: Path
         evaluation: What was measured.
         command: The command line.
         folder: Where to; by default the run's folder, and then TensorBoard's logs get the figures too.
+        doubts: What the reader should know first.
 
     Returns:
         The path of `report.md`.
@@ -96,9 +106,9 @@ def report(run: RunFolder, evaluation: Evaluation, *, command: str, folder: Path
     history = run.history_file if run.history_file.is_file() else None
     info = _summary(run.config, run)
     if folder is not None:
-        return write_report(folder, evaluation, command=command, run_info=info)
+        return write_report(folder, evaluation, command=command, run_info=info, doubts=doubts)
     with run.disk_errors():
-        path = write_report(run.path, evaluation, command=command, run_info=info, history=history)
+        path = write_report(run.path, evaluation, command=command, run_info=info, history=history, doubts=doubts)
         _log(run, evaluation, step=_epochs(history))
     return path
 

@@ -27,6 +27,7 @@ def write_report(
     command: str,
     run_info: Mapping[str, str],
     history: Path | None = None,
+    doubts: Sequence[str] = (),
 ) -> Path:
     """Write `metrics.json`, `per_class.csv`, `predictions.csv`, `figures/` and last `report.md`, which shows them.
 
@@ -38,6 +39,7 @@ def write_report(
         command: The exact command that made the report.
         run_info: What else the reader should know of the run and its configuration, in this order.
         history: `history.csv` of the training, where there is one.
+        doubts: Sentences on what the figures do not mean, which come first.
 
     Returns:
         The path of `report.md`.
@@ -56,7 +58,7 @@ def write_report(
     write_per_class(folder / "per_class.csv", evaluation.per_class)
     write_predictions(folder / "predictions.csv", evaluation.predictions())
     images = {title: f"figures/{name}" for title, (name, _) in figures.items()}
-    report = _write(folder / "report.md", _markdown(evaluation, command, run_info, images))
+    report = _write(folder / "report.md", _markdown(evaluation, command, run_info, images, doubts))
     # The last file, since it says that the run was measured.
     write_metrics(folder / "metrics.json", evaluation)
     return report
@@ -105,10 +107,17 @@ def _headline(evaluation: Evaluation) -> list[list[str]]:
     return table if evaluation.k > 1 else [row for number, row in enumerate(table) if number != 2]
 
 
-def _markdown(evaluation: Evaluation, command: str, run_info: Mapping[str, str], images: Mapping[str, str]) -> str:
+def _markdown(
+    evaluation: Evaluation,
+    command: str,
+    run_info: Mapping[str, str],
+    images: Mapping[str, str],
+    doubts: Sequence[str],
+) -> str:
     head, *rows = _headline(evaluation)
     sections = [
         f"# Evaluation on the {evaluation.split} split",
+        *(f"> **Mind:** {_escape(doubt)}." for doubt in doubts),
         _table(head, rows, right=range(1, len(head))),
         _reading(evaluation),
         f"Made by\n\n{_fenced(command)}",

@@ -35,6 +35,25 @@ def test_every_clip_is_scored_once_and_counted(trained_run):
     assert [run.classes[label] for label in found.video_labels] == [name.split("/")[0] for name in found.video_names]
 
 
+def test_classes_are_compared_by_name_whatever_their_order(trained_run):
+    run = RunFolder.open(trained_run)
+    info = network_info(run)
+    plain = evaluate(Colour(info), run, split="test", clips=2)
+    assert run.classes == ("bend", "jump", "walk")
+
+    class Turned(Colour):
+        """Gives the same scores in the order of its own classes."""
+
+        def _score(self, frames):
+            return super()._score(frames)[:, [2, 0, 1]]
+
+    turned = evaluate(Turned(info.model_copy(update={"labels": ("walk", "bend", "jump")})), run, split="test", clips=2)
+    assert turned.video_scores.tolist() == plain.video_scores.tolist()
+    assert turned.video_top1 == 1.0
+    wrong = evaluate(Colour(info.model_copy(update={"labels": ("walk", "bend", "jump")})), run, split="test", clips=2)
+    assert wrong.video_top1 == 0.0
+
+
 def test_a_network_of_other_classes_is_refused(trained_run):
     run = RunFolder.open(trained_run)
     other = network_info(run).model_copy(update={"labels": ("bend", "jump", "swim")})

@@ -1,0 +1,60 @@
+"""What makes the figures of an evaluation mean less than they seem to: said before them, and in the report."""
+
+from __future__ import annotations
+
+import contextlib
+
+from kresp3d.data.index import read_index
+from kresp3d.data.splits import count
+from kresp3d.errors import KrespError
+from kresp3d.run_folder import RunFolder, code_digest, package_versions
+
+
+def doubts(run: RunFolder, split: str, *, trained_in: RunFolder | None) -> list[str]:
+    """Sentences for a person; none if all is as it should be.
+
+    Args:
+        run: The run whose videos are used.
+        split: Which of them.
+        trained_in: The run that trained the network, if it is known.
+    """
+    found = []
+    own = trained_in is not None and trained_in.path.resolve() == run.path.resolve()
+    if own and split == "train":
+        found.append("the network was trained on these videos: the figures say how well it knows them, not new ones")
+    elif own and split == "validation" and run.config.training.keep == "best":
+        found.append("the epoch that is kept was chosen by these videos: on new ones the figures would be lower")
+    elif trained_in is not None and not own:
+        known = {name for name, of in trained_in.videos().items() if of == "train"}
+        names = [record.name for record in run.records(split)]
+        shared = [name for name in names if name in known]
+        if shared:
+            found.append(
+                f"{len(shared)} of these {count(len(names), 'video')}, such as {shared[0]}, were among those that the "
+                "network was trained on: the figures say little of new ones"
+            )
+    return found + _changes(run)
+
+
+def _changes(run: RunFolder) -> list[str]:
+    """What is no longer as it was when the run was trained."""
+    found = []
+    environment = run.environment
+    with contextlib.suppress(KrespError):  # that records are gone is said where they are read
+        now = read_index(run.records_folder).index.get("fingerprint")
+        if environment.get("fingerprint") not in (None, now):
+            found.append(
+                f"the videos or their settings in {run.records_folder} have changed since the training: the figures "
+                "may not be comparable with earlier ones"
+            )
+    if environment.get("code") not in (None, code_digest()):
+        found.append(f"kresp3d's code has changed since the training, by version {environment['kresp3d']}")
+    packages = package_versions()
+    changed = [
+        f"{name} {version} (now {packages[name]})"
+        for name, version in environment["packages"].items()
+        if name in ("tensorflow", "keras") and packages.get(name) != version
+    ]
+    if changed:
+        found.append(f"the network was trained with {' and '.join(changed)}")
+    return found
