@@ -38,6 +38,7 @@ def command(
 
     from kresp3d.config import load_config
     from kresp3d.errors import UsageError
+    from kresp3d.last_words import last_words
     from kresp3d.run_folder import RunFolder, command_line
 
     if resume and overwrite:
@@ -68,9 +69,13 @@ def command(
         records = prepare_with_progress(run.config.data)
 
         # After the videos are prepared: TensorFlow takes seconds to import, and says nothing of a wrong path.
-        from kresp3d.training.fit import train
+        from kresp3d.training.fit import LESS_MEMORY, train
 
-        with reading(records.folder):
+        ended = (
+            f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
+            f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
+        )
+        with reading(records.folder), last_words(ended):
             train(run, records, resume=resume, until=until, console=console)
         split = run.config.evaluation.split
         if split not in run.splits:

@@ -16,6 +16,8 @@ from kresp3d.run_folder import remove
 
 #: Checkpoints are called this and the epoch's number.
 _NAME = "epoch"
+#: Begins the names of files that are being written.
+_PART = ".part-"
 
 logger = logging.getLogger("kresp3d")
 
@@ -53,34 +55,39 @@ class Progress:
 
 
 class Checkpoints:
-    """All variables of a model and its optimiser, with the progress, in one TensorFlow checkpoint.
+    """All variables of a model and its optimiser, with the progress, in TensorFlow's checkpoints.
 
     The variables are named one by one: a checkpoint of the model object leaves out the state of dropout's random
-    numbers, and a resumed training would then differ from an uninterrupted one.
+    numbers, and a resumed training would then differ from an uninterrupted one. Nor is TensorFlow's manager of
+    checkpoints used: it goes by the time of day, and forgets those that a clock set back puts into the future.
 
     Args:
-        folder: Where the checkpoints are.
+        folder: Where the checkpoints are; made with the first one.
         model: A compiled model whose optimiser is built.
         keep: So many of the last are kept, and one more until the new one is whole.
     """
 
     def __init__(self, folder: Path, model: keras.Model, keep: int = 1) -> None:
+        self._folder = folder
+        self._keep = keep
         self._progress = tf.Variable("", dtype=tf.string, trainable=False)
         variables = [*model.variables, *model.optimizer.variables]
         unique = {id(v): getattr(v, "value", v) for v in variables}
-        checkpoint = tf.train.Checkpoint(progress=self._progress, variables=list(unique.values()))
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=keep, checkpoint_name=_NAME)
-        self._checkpoint = checkpoint
-        kept = {Path(path).name for path in self._manager.checkpoints}
-        # What a kill has left: a checkpoint in the making, or one that was to be deleted.
-        for path in folder.glob(f"{_NAME}-*"):
-            if path.name.split(".")[0] not in kept:
-                remove(path)
+        self._checkpoint = tf.train.Checkpoint(progress=self._progress, variables=list(unique.values()))
 
     def save(self, progress: Progress) -> None:
-        """Write the present state."""
+        """Write the present state, and delete those that are no longer kept.
+
+        Raises:
+            OSError, tf.errors.OpError: If it cannot be written; those before are still there then.
+        """
         self._progress.assign(progress.to_json())
-        self._manager.save(checkpoint_number=progress.epoch)
+        name = f"{_NAME}-{progress.epoch}"
+        self._checkpoint.write(str(self._folder / f"{_PART}{name}"))
+        # The data before the index, which makes a checkpoint of it.
+        for path in sorted(self._folder.glob(f"{_PART}{name}.*")):
+            path.replace(self._folder / path.name.removeprefix(_PART))
+        self._clear()
 
     def restore(self) -> Progress | None:
         """Bring back the last state that is whole; `None` where there is none.
@@ -88,17 +95,31 @@ class Checkpoints:
         Raises:
             KrespError: If there are checkpoints, but every one is damaged.
         """
-        checkpoints = self._manager.checkpoints[::-1]
-        for path in checkpoints:
+        epochs = self._epochs()
+        for epoch in epochs:
+            path = self._folder / f"{_NAME}-{epoch}"
             try:
-                self._checkpoint.restore(path).assert_consumed()
+                self._checkpoint.read(str(path)).assert_consumed()
                 return Progress.from_json(self._progress.numpy().decode())
             # What TensorFlow raises for a file that is missing, cut off or has a wrong checksum.
             except (tf.errors.OpError, ValueError, IndexError) as error:
                 logger.warning("the checkpoint %s is damaged: %s", path, " ".join(str(error).split())[:200])
-        if checkpoints:
+        if epochs:
             raise KrespError(
-                f"every checkpoint in {Path(checkpoints[0]).parent} is damaged: there is nothing to go on from; train "
-                "anew by --overwrite"
+                f"every checkpoint in {self._folder} is damaged: there is nothing to go on from; train anew by "
+                "--overwrite"
             )
         return None
+
+    def _epochs(self) -> list[int]:
+        """The epochs of the checkpoints, last first."""
+        numbers = (path.stem.removeprefix(f"{_NAME}-") for path in self._folder.glob(f"{_NAME}-*.index"))
+        return sorted((int(number) for number in numbers if number.isdecimal()), reverse=True)
+
+    def _clear(self) -> None:
+        """Delete older checkpoints, and what a kill has left: one in the making, or half deleted."""
+        kept = {f"{_NAME}-{epoch}" for epoch in self._epochs()[: self._keep]}
+        # The index goes first.
+        for path in sorted(self._folder.glob(f"*{_NAME}-*"), key=lambda path: path.suffix != ".index"):
+            if path.name.split(".")[0] not in kept:
+                remove(path)

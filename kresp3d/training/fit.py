@@ -38,6 +38,11 @@ from kresp3d.training.strategy import make_strategy
 from kresp3d.training.tensorboard import TensorBoardLog
 from kresp3d.training.validation import ScoredModel, VideoScores, validation_data
 
+#: What makes a training step smaller.
+LESS_MEMORY = (
+    "lower training.batch_size, or set training.gradient_checkpointing: true or training.precision: mixed_bfloat16"
+)
+
 logger = logging.getLogger("kresp3d")
 
 
@@ -156,9 +161,8 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
         )
     except tf.errors.ResourceExhaustedError as error:
         raise KrespError(
-            f"memory ran out in a training step ({' '.join(error.message.split())[:150]}); lower training.batch_size, "
-            "model.frames, model.size or model.width, set training.gradient_checkpointing: true or training.precision: "
-            "mixed_bfloat16, then go on by --resume"
+            f"memory ran out in a training step ({' '.join(error.message.split())[:150]}): {LESS_MEMORY}; what was "
+            "finished is kept"
         ) from error
     except KeyboardInterrupt:
         console.print(f"Interrupted after epoch {progress.epoch}; go on with --resume.")

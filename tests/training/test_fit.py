@@ -7,6 +7,7 @@ import io
 import logging
 import resource
 import shutil
+import time
 from collections import Counter
 
 import keras
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from kresp3d.config import parse_config
 from kresp3d.data.clip_format import ClipFormat
+from kresp3d.data.index import read_index
 from kresp3d.data.prepare import prepare
 from kresp3d.errors import KrespError
 from kresp3d.inference.keras_engine import KerasEngine, load_network
@@ -320,6 +322,54 @@ def test_a_full_disk_gets_a_sentence_and_the_last_epoch_stays(start, monkeypatch
         fit.train(run, records, console=quiet())
     assert len(history(run)) == 1
     assert Checkpoints(run.checkpoints, start.models[-1]).restore().epoch == 1
+
+
+def test_memory_that_runs_out_in_a_step_is_told_with_what_to_lower(start, monkeypatch):
+    run, records = start(epochs=1)
+
+    def out_of_memory(self, batch, logs=None):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[64,32,112,112]")
+
+    monkeypatch.setattr(callbacks.NanStop, "on_train_batch_end", out_of_memory)
+    with pytest.raises(KrespError, match=r"memory ran out in a training step \(OOM .*lower training\.batch_size"):
+        fit.train(run, records, console=quiet())
+
+
+def own_records(run, records, tmp_path):
+    """The run's records in a folder of their own, which may be damaged, in the middle of its first training video."""
+    copy = read_index(shutil.copytree(records.folder, tmp_path / "records"))
+    first = copy.split("train")[0]
+    shard = copy.folder / first.shard
+    content = bytearray(shard.read_bytes())
+    content[first.offset + first.length // 2] ^= 1
+    shard.write_bytes(content)
+    return copy, first
+
+
+def test_a_damaged_record_ends_training_by_its_name_or_is_left_out(start, tiny_config, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "memory": 0})
+    monkeypatch.setattr(logging.getLogger("kresp3d"), "propagate", True)
+    run, records = start(epochs=1)
+    copy, damaged = own_records(run, records, tmp_path)
+    with pytest.raises(KrespError, match=rf"{damaged.shard} is damaged at byte {damaged.offset}, .*{damaged.name}"):
+        fit.train(run, copy, console=quiet())
+    assert not run.history_file.exists()
+
+    shutil.rmtree(run.path)
+    monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "skip_damaged": True})
+    run, _ = start(epochs=1)
+    assert fit.train(run, copy, console=quiet()).epoch == 1
+    assert f"1 damaged records are left out: {damaged.name}" in caplog.text
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(start, monkeypatch):
+    now = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    run, records = start(epochs=2)
+    fit.train(run, records, until=1, console=quiet())
+    progress = fit.train(run, records, resume=True, console=quiet())
+    assert progress.epoch == 2 and progress.seconds > 0
+    assert [int(row["epoch"]) for row in history(run)] == [1, 2]
 
 
 def test_progress_survives_a_checkpoint_as_it_is():

@@ -47,7 +47,8 @@ def runs(config_file):
 
 def variables(run):
     """All tensors of a run's checkpoint but the progress, which holds times."""
-    reader = tf.train.load_checkpoint(str(run / "checkpoints"))
+    last = max((run / "checkpoints").glob("epoch-*.index"), key=lambda path: int(path.stem.removeprefix("epoch-")))
+    reader = tf.train.load_checkpoint(str(last.with_suffix("")))
     names = sorted(name for name in reader.get_variable_to_shape_map() if not name.startswith("progress"))
     return {name: reader.get_tensor(name) for name in names if not name.startswith("_CHECKPOINTABLE")}
 
