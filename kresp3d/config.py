@@ -436,6 +436,9 @@ def _parse(text: str, loader: type[yaml.BaseLoader] | type[yaml.SafeLoader] = ya
             raise ValueError(f"more than {VALUES:,} values")
     except RecursionError:
         raise ValueError("too many values inside one another") from None
+    # What PyYAML makes of `!!timestamp x`, `!!bool x` and `!!int ''`.
+    except (AttributeError, LookupError, TypeError):
+        raise ValueError("a value is not of the type that its tag says") from None
     return values
 
 

@@ -103,7 +103,7 @@ def test_a_kill_in_the_middle_of_saving_leaves_a_whole_one(tmp_path: Path) -> No
     model.compile("sgd")
     model.optimizer.build(model.trainable_variables)
     done = 0
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         done = int(process.stdout.readline())
