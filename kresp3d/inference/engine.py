@@ -15,7 +15,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Engine(ABC):
-    """A network that is ready to score clips, whatever runs it.
+    """A network that is ready to score clips, whatever runs it. Several threads may ask it at once.
 
     Attributes:
         info: What it takes and gives.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import zipfile
 from pathlib import Path
 
@@ -53,14 +54,17 @@ class LiteRTEngine(Engine):
             reason = " ".join(str(error).split())[:200]
             raise KrespError(f"{path} cannot be loaded by LiteRT ({reason}); export the run again") from error
         [frames], [probabilities] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._alone = threading.Lock()
         self._frames, self._probabilities = frames["index"], probabilities["index"]
 
     def _score(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         scores = np.empty((len(frames), len(self.info.labels)), np.float32)
         for clip, row in zip(frames, scores, strict=True):
-            self._interpreter.set_tensor(self._frames, clip[None])
-            self._interpreter.invoke()
-            row[:] = self._interpreter.get_tensor(self._probabilities)[0]
+            # An interpreter has one place for its input and one for its output.
+            with self._alone:
+                self._interpreter.set_tensor(self._frames, clip[None])
+                self._interpreter.invoke()
+                row[:] = self._interpreter.get_tensor(self._probabilities)[0]
         # The int8 softmax gives multiples of 1/256, which add up to 1 only roughly.
         return scores / scores.sum(axis=1, keepdims=True) if self.info.quantize == "int8" else scores
 
