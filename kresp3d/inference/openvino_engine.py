@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class OpenVINOEngine(Engine):
         network = _read(core, path)
         info = NetworkInfo.from_text(network.get_rt_info(INFO_KEY).astype(str), path)
         super().__init__(info)
+        self._alone = threading.Lock()
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
@@ -81,7 +83,9 @@ class OpenVINOEngine(Engine):
             raise _damaged(path, error) from error
 
     def _score(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return np.concatenate([self._compiled(clip[None])[self._output] for clip in frames])
+        # A compiled network has one request, whose answer is overwritten by the next.
+        with self._alone:
+            return np.concatenate([self._compiled(clip[None])[self._output] for clip in frames])
 
 
 def weights_file(path: Path) -> Path:

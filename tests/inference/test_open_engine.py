@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,21 @@ def test_exported_networks_are_opened_by_their_names(exported_run, trained_run):
         np.testing.assert_allclose(engine.probabilities(clips), expected, atol=atol)
         same = engine.info.model_copy(update={"format": "keras", "quantize": "none"})
         assert same == trained.info, path
+
+
+@pytest.mark.parametrize("name", ["run", "1", "tiny.xml", "tiny.onnx", "tiny-int8.tflite"])
+def test_threads_that_ask_at_once_get_the_answers_that_they_would_get_alone(name, exported_run, trained_run):
+    path = trained_run if name == "run" else exported_run / name
+    if not path.exists():
+        pytest.skip(f"{name} was not exported, as its library is not installed")
+    engine = open_engine(path)
+    random = np.random.default_rng(0)
+    requests = [random.integers(0, 256, (1 + n % 3, *engine.info.clip.shape), np.uint8) for n in range(8)]
+    alone = [engine.probabilities(clips) for clips in requests]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(engine.probabilities, requests * 25))
+    for number, scores in enumerate(together):
+        np.testing.assert_allclose(scores, alone[number % len(requests)], atol=1e-5)
 
 
 def test_the_folder_of_versions_gives_the_newest(exported_run, tmp_path):
