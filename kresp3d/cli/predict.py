@@ -48,36 +48,36 @@ def command(
     from rich.console import Console
 
     from kresp3d.errors import VideoError
-    from kresp3d.inference.predictor import find_videos, predict_video
+    from kresp3d.inference.predictor import find_videos, predict_videos
     from kresp3d.run_folder import write_text
     from kresp3d.text import printable, utf8
 
     paths = find_videos(videos)
 
     from kresp3d.cli.progress import progress_bar
-    from kresp3d.data.workers import DecoderProcess
+    from kresp3d.data.workers import VideoWorkers
     from kresp3d.inference.open_engine import open_engine
 
-    console, rows, bad = Console(highlight=False, soft_wrap=True), [], []
-    # Started first, since it imports while this process loads the network.
+    console, rows, bad = Console(highlight=False, soft_wrap=True), [], 0
+    # Started first, since they import while this process loads the network.
     with (
-        DecoderProcess(imports=["kresp3d.data.video_clips"], time_limit=time_limit) as decode,
+        VideoWorkers(len(paths), imports=["kresp3d.data.video_clips"], time_limit=time_limit) as workers,
         progress_bar("Predicting", "videos") as progress,
     ):
         engine = open_engine(network, precision=precision)
-        for done, path in enumerate(paths, 1):
-            try:
-                found = predict_video(engine, path, clips=clips or engine.info.clips, top=top, decode=decode)
-            except VideoError as error:
-                bad.append(error)
-                rows.append({"path": utf8(path), "error": error.reason})
-                click.echo(f"Cannot decode {error}", err=True)
+        found = predict_videos(engine, paths, workers, clips=clips or engine.info.clips, top=top)
+        for done, (path, result) in enumerate(zip(paths, found, strict=True), 1):
+            if isinstance(result, VideoError):
+                bad += 1
+                rows.append({"path": utf8(path), "error": result.reason})
+                click.echo(f"Cannot decode {result}", err=True)
             else:
-                rows.append(found.to_json())
-                scores = ", ".join(f"{printable(c)} {s:.1%}" for c, s in zip(found.classes, found.scores, strict=True))
+                rows.append(result.to_json())
+                pairs = zip(result.classes, result.scores, strict=True)
+                scores = ", ".join(f"{printable(c)} {s:.1%}" for c, s in pairs)
                 console.print(f"{printable(path)}: {scores}", markup=False)
             progress(done, len(paths))
     if json_file is not None:
         write_text(json_file, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     if bad:
-        raise click.ClickException(f"{len(bad)} of {len(paths)} videos could not be decoded")
+        raise click.ClickException(f"{bad} of {len(paths)} videos could not be decoded")

@@ -90,7 +90,7 @@ def check(config: DataConfig, *, progress: Progress | None = None) -> tuple[list
     total = len(catalog.videos)
     decode = functools.partial(count_frames, fps=config.fps, short_side=config.short_side)
     bad = []
-    paths = (video.path for video in catalog.videos)
+    paths = [video.path for video in catalog.videos]
     results = map_videos(decode, paths, config.workers, time_limit=config.time_limit)
     for done, (video, result) in enumerate(zip(catalog.videos, results, strict=True), start=1):
         if isinstance(result, VideoError):
@@ -113,7 +113,7 @@ def stats(config: DataConfig, *, progress: Progress | None = None) -> Stats:
     config = resolve_videos(config)
     catalog = load_catalog(config.model_copy(update={"allow_group_leak": True}))
     facts, bad = [], []
-    paths = (video.path for video in catalog.videos)
+    paths = [video.path for video in catalog.videos]
     infos = map_videos(probe, paths, config.workers, time_limit=config.time_limit)
     for done, (video, info) in enumerate(zip(catalog.videos, infos, strict=True), start=1):
         if isinstance(info, VideoError):

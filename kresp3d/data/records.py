@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from kresp3d.data.index import Record, Records, read_index, write_index
 from kresp3d.data.jpeg import encode_jpeg
+from kresp3d.data.splits import count
 from kresp3d.errors import KrespError
 
 logger = logging.getLogger("kresp3d")
@@ -111,7 +112,7 @@ def damaged(records: Iterable[Record], folder: str | Path, *, pictures: bool = F
     Args:
         records: The records.
         folder: Where their shards are.
-        pictures: Decode the pictures, too, which takes a hundred times as long.
+        pictures: Decode the pictures, too, which takes much longer.
     """
     for record in records:
         try:
@@ -131,7 +132,7 @@ def intact(records: Sequence[Record], folder: str | Path) -> list[Record]:
     if bad:
         named = ", ".join(f"{record.name} ({record.shard})" for record in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        logger.warning("%s: %d damaged records are left out: %s%s", folder, len(bad), named, more)
+        logger.warning("%s: %s left out: %s%s", folder, count(len(bad), "damaged record"), named, more)
     left_out = set(bad)
     return [record for record in records if record not in left_out]
 

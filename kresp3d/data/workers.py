@@ -30,62 +30,93 @@ TIME_LIMIT = 600.0
 
 def map_videos(
     function: Callable[[Path], T],
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     workers: int | None = None,
     *,
     time_limit: float | None = TIME_LIMIT,
 ) -> Generator[T | VideoError, None, None]:
-    """Apply a function to each video, in worker processes.
-
-    A video on which the function raises `VideoError`, takes too long or too much memory, or on which its process dies
-    (a decoder may crash on a damaged file), gives that error; any other error is raised.
+    """Apply a function to each video, in worker processes; see `VideoWorkers.map`.
 
     Args:
-        function: Takes a path. It is pickled, so it must be importable; its module should not import TensorFlow.
+        function: Takes a path.
         paths: The videos.
         workers: Processes; by default one for each core this process may use.
         time_limit: Seconds that a video may take; `None`: no limit.
-
-    Yields:
-        The result for each video, in the order of `paths`.
-
-    Raises:
-        KrespError: If worker processes cannot be started.
     """
-    queue = deque(paths)
-    count = max(1, min(workers or len(os.sched_getaffinity(0)), len(queue)))
-    if not queue:
-        return
-    team = [Worker(memory=MEMORY) for _ in range(count)]
-    idle: SimpleQueue[Worker] = SimpleQueue()
-    for worker in team:
-        idle.put(worker)
+    with VideoWorkers(len(paths), workers, time_limit=time_limit) as team:
+        yield from team.map(function, paths)
 
-    def work(path: Path) -> T | VideoError:
-        worker = idle.get()
+
+class VideoWorkers:
+    """Processes that work on one video each, started at once.
+
+    Args:
+        videos: How many there will be: more processes are not started.
+        workers: Processes; by default one for each core this process may use.
+        imports: Modules of the function that they will be given, to import while this process does something else.
+        time_limit: Seconds that a video may take; `None`: no limit.
+    """
+
+    def __init__(
+        self,
+        videos: int,
+        workers: int | None = None,
+        *,
+        imports: Sequence[str] = (),
+        time_limit: float | None = TIME_LIMIT,
+    ) -> None:
+        count = min(workers or len(os.sched_getaffinity(0)), videos)
+        self._time_limit = time_limit
+        self._team = [Worker(memory=MEMORY, imports=imports) for _ in range(count)]
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._team:
+            self._idle.put(worker)
+        # Each thread waits for one process.
+        self._threads = ThreadPoolExecutor(max(1, count))
+
+    def map(self, function: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[T | VideoError]:
+        """Apply a function to each video.
+
+        A video on which the function raises `VideoError`, takes too long or too much memory, or on which its process
+        dies (a decoder may crash on a damaged file), gives that error; any other error is raised.
+
+        Args:
+            function: Takes a path. It is pickled, so it must be importable; its module should not import TensorFlow.
+            paths: The videos.
+
+        Yields:
+            The result for each video, in the order of `paths`.
+
+        Raises:
+            KrespError: If worker processes cannot be started.
+        """
+        queue = deque(paths)
+        under_way: deque[Future[T | VideoError]] = deque()
+        while queue or under_way:
+            # Twice the workers: none waits for work, and little is held in memory.
+            while queue and len(under_way) < 2 * len(self._team):
+                under_way.append(self._threads.submit(self._work, function, queue.popleft()))
+            yield under_way.popleft().result()
+
+    def _work(self, function: Callable[[Path], T], path: Path) -> T | VideoError:
+        worker = self._idle.get()
         try:
-            with _blamed(path, time_limit):
-                return worker.run(function, path, time_limit=time_limit)
+            with _blamed(path, self._time_limit):
+                return worker.run(function, path, time_limit=self._time_limit)
         except VideoError as error:
             return error
         finally:
-            idle.put(worker)
+            self._idle.put(worker)
 
-    under_way: deque[Future[T | VideoError]] = deque()
-    # Each thread waits for one process.
-    threads = ThreadPoolExecutor(count)
-    try:
-        while queue or under_way:
-            # Twice the workers: none waits for work, and little is held in memory.
-            while queue and len(under_way) < 2 * count:
-                under_way.append(threads.submit(work, queue.popleft()))
-            yield under_way.popleft().result()
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-        for worker in team:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._team:
             worker.end()
-        threads.shutdown()
-        for worker in team:
+        self._threads.shutdown()
+        for worker in self._team:
             worker.close()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy.typing as npt
 
 from kresp3d.data.catalog import VIDEO_SUFFIXES
 from kresp3d.data.video_clips import read_clips
-from kresp3d.data.workers import Decode, decode_here
-from kresp3d.errors import KrespError
+from kresp3d.data.workers import Decode, VideoWorkers, decode_here
+from kresp3d.errors import KrespError, VideoError
 from kresp3d.inference.engine import Engine
 from kresp3d.text import utf8
 
@@ -48,11 +49,7 @@ def video_probabilities(
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    cut = read_clips(path, engine.info.clip, clips=clips, decode=decode)
-    size = engine.batch_size
-    scores = [engine.probabilities(cut[start : start + size]) for start in range(0, len(cut), size)]
-    mean: npt.NDArray[np.float64] = np.concatenate(scores).astype(np.float64).mean(axis=0)
-    return mean
+    return _mean_scores(engine, read_clips(path, engine.info.clip, clips=clips, decode=decode))
 
 
 def predict_video(engine: Engine, path: Path, *, clips: int, top: int, decode: Decode = decode_here) -> Prediction:
@@ -61,7 +58,37 @@ def predict_video(engine: Engine, path: Path, *, clips: int, top: int, decode: D
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    scores = video_probabilities(engine, path, clips=clips, decode=decode)
+    return _best(engine, path, video_probabilities(engine, path, clips=clips, decode=decode), top)
+
+
+def predict_videos(
+    engine: Engine, paths: Sequence[Path], workers: VideoWorkers, *, clips: int, top: int
+) -> Iterator[Prediction | VideoError]:
+    """Name the actions in videos, which are decoded in other processes while the network scores those before.
+
+    Args:
+        engine: The network.
+        paths: The videos.
+        workers: What decodes them.
+        clips: Number of clips of each.
+        top: Number of classes.
+
+    Yields:
+        What was found in each video, or why it cannot be decoded, in the order of `paths`.
+    """
+    read = partial(read_clips, clip=engine.info.clip, clips=clips)
+    for path, cut in zip(paths, workers.map(read, paths), strict=True):
+        yield cut if isinstance(cut, VideoError) else _best(engine, path, _mean_scores(engine, cut), top)
+
+
+def _mean_scores(engine: Engine, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    size = engine.batch_size
+    scores = [engine.probabilities(clips[start : start + size]) for start in range(0, len(clips), size)]
+    mean: npt.NDArray[np.float64] = np.concatenate(scores).astype(np.float64).mean(axis=0)
+    return mean
+
+
+def _best(engine: Engine, path: Path, scores: npt.NDArray[np.float64], top: int) -> Prediction:
     best = np.argsort(-scores, kind="stable")[:top]
     return Prediction(path, tuple(engine.info.labels[i] for i in best), tuple(float(scores[i]) for i in best))
 

@@ -126,7 +126,7 @@ def test_a_flipped_bit_anywhere_is_found_and_the_record_named_or_left_out(place,
     ):
         parse_record(read_record(str(folder / third.shard), third.offset))
     assert module.intact(videos, folder) == [video for video in videos if video != third]
-    assert f"1 damaged records are left out: {third.name} (shard-00000.tfrecord)" in caplog.text
+    assert f"1 damaged record left out: {third.name} (shard-00000.tfrecord)" in caplog.text
 
 
 def test_pictures_that_are_none_are_found_by_decoding_them(tmp_path):

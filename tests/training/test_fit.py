@@ -359,7 +359,7 @@ def test_a_damaged_record_ends_training_by_its_name_or_is_left_out(start, tiny_c
     monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "skip_damaged": True})
     run, _ = start(epochs=1)
     assert fit.train(run, copy, console=quiet()).epoch == 1
-    assert f"1 damaged records are left out: {damaged.name}" in caplog.text
+    assert f"1 damaged record left out: {damaged.name}" in caplog.text
 
 
 def test_a_clock_that_goes_backwards_changes_nothing(start, monkeypatch):
