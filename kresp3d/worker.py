@@ -87,24 +87,18 @@ class Worker:
         """
         self._send(function, arguments, streams=True)
         waited = 0.0
-        done = False
-        try:
-            while True:
-                begin = time.monotonic()
-                kind, item = self._receive(None if time_limit is None else time_limit - waited)
-                waited += time.monotonic() - begin
-                if kind == "result":
-                    done = True
-                    return
+        while True:
+            begin = time.monotonic()
+            kind, item = self._receive(None if time_limit is None else time_limit - waited)
+            waited += time.monotonic() - begin
+            if kind == "result":
+                return
+            try:
                 yield item
-        except GeneratorExit:
-            raise
-        except BaseException:
-            done = True
-            raise
-        finally:
-            if not done:
+            except GeneratorExit:
+                # What comes after would be taken for the answer to the next call.
                 self.close()
+                raise
 
     def end(self) -> None:
         """Kill the worker for good; for any thread, while another one waits in `run`, which raises then."""
@@ -170,6 +164,10 @@ class Worker:
             self.close()
             code = None if process is None else process.exitcode
             raise WorkerDiedError(f"a worker process ended by itself ({_say(code)})") from None
+        except BaseException:
+            # Such as Ctrl-C: an answer that comes later would be taken for that of the next call.
+            self.close()
+            raise
         if kind == "error":
             raise value
         return kind, value

@@ -1,6 +1,7 @@
 """A worker process that crashes, hangs or fills its memory."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -37,6 +38,10 @@ def count(end, crash_at=None):
         if number == crash_at:
             crash()
         yield number
+
+def count_and_fail(end):
+    yield from range(end)
+    raise VideoError("a.mp4", "cut off")
 
 class Closed(Exception):
     def __init__(self, one, two):
@@ -125,6 +130,24 @@ def test_a_stream_that_is_not_read_to_its_end_leaves_a_fresh_worker(worker, func
     assert [next(stream), next(stream)] == [0, 1]
     stream.close()
     assert list(worker.stream(functions.count, 3)) == [0, 1, 2]
+
+
+def test_an_interrupted_call_leaves_no_answer_behind(worker, functions):
+    worker.run(functions.process)
+    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        worker.run(functions.sleep, 1)
+    assert worker.run(functions.fill, 7) == 7
+    assert list(worker.stream(functions.count, 3)) == [0, 1, 2]
+
+
+def test_an_error_of_a_stream_comes_after_its_items_and_leaves_the_worker_alive(worker, functions):
+    process = worker.run(functions.process)
+    stream = worker.stream(functions.count_and_fail, 2)
+    assert [next(stream), next(stream)] == [0, 1]
+    with pytest.raises(VideoError, match="cut off"):
+        next(stream)
+    assert worker.run(functions.process) == process
 
 
 def test_a_stream_ends_with_its_worker(worker, functions):
