@@ -70,7 +70,8 @@ def train(
     Raises:
         KrespError: If there is nothing to train on, the loss is no longer a finite number, or a training that kept a
             network has no checkpoint any more to resume from.
-        UsageError: If `training.profile` begins after the last step, or as `make_strategy`.
+        UsageError: If `training.profile` begins after the last step, `training.early_stop` has no validation videos to
+            go by, or as `make_strategy`.
     """
     with damage_named(
         lambda: [record for split in sorted(run.splits) for record in run.records(split)], records.folder
@@ -215,6 +216,11 @@ def compile_model(
 
 def _validation(run: RunFolder) -> tuple[tf.data.Dataset | None, VideoScores | None]:
     if "validation" not in run.splits:
+        if run.config.training.early_stop is not None:
+            raise UsageError(
+                "training.early_stop needs validation videos, and there are none: set data.validation above 0, or "
+                "training.early_stop: null"
+            )
         logger.warning("no validation videos: the last epoch is kept, not the best")
         return None, None
     return validation_data(run)

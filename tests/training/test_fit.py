@@ -20,7 +20,7 @@ from kresp3d.config import parse_config
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import read_index
 from kresp3d.data.prepare import prepare
-from kresp3d.errors import KrespError
+from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.layers import BatchNorm
 from kresp3d.layers.factorized_conv import FactorizedConv
@@ -246,6 +246,13 @@ def test_what_a_kill_left_undone_after_a_checkpoint_is_done_by_resume(start, tin
     assert [set(row) for row in history(run)] == [{"epoch", "loss", "top1", "top5", "learning_rate"}] * 2
     for mine, kept in zip(expected, keras.models.load_model(run.model_file).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, kept)
+
+
+def test_stopping_early_without_validation_videos_is_refused(start, tiny_config, monkeypatch):
+    monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "validation": 0.0})
+    run, records = start(epochs=2, early_stop=1)
+    with pytest.raises(UsageError, match=r"training\.early_stop needs validation videos.*data\.validation above 0"):
+        fit.train(run, records, console=quiet())
 
 
 def test_a_network_without_a_checkpoint_is_not_trained_over(start):
