@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from process_state import held
 
 from kresp3d.data.video_clips import read_clips
 from kresp3d.errors import KrespError
@@ -121,13 +122,7 @@ class Load:
         return "taken"
 
 
-def held() -> tuple[float, int, int]:
-    """Resident MiB, open files and threads of this process."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmRSS"].split()[0]) / 1024, len(list(Path("/proc/self/fd").iterdir())), int(status["Threads"])
-
-
-def report(load: Load, seen: list[tuple[float, float, int, int]], options: argparse.Namespace) -> None:
+def report(load: Load, seen: list[tuple[float, int, int, int]], options: argparse.Namespace) -> None:
     print(f"{options.threads} threads, {options.minutes:g} minutes\n")
     print("| network | right | wrong | failed | bad ones refused | bad ones taken | median | 99 % |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
@@ -139,7 +134,7 @@ def report(load: Load, seen: list[tuple[float, float, int, int]], options: argpa
     # The first tenth warms up.
     later = np.array(seen[len(seen) // 10 :])
     for column, name in enumerate(("resident MiB", "open files", "threads"), 1):
-        values = later[:, column]
+        values = later[:, column] / (2**20 if name == "resident MiB" else 1)
         slope = np.polyfit(later[:, 0] / 3600, values, 1)[0] if len(later) > 1 else float("nan")
         print(f"\n{name}: {values[0]:.0f} at first, {values[-1]:.0f} at last, {slope:+.1f} an hour", end="")
     print()

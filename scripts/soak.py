@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from process_state import held
 
 COLUMNS = ("minutes", "start", "memory", "files", "threads", "checkpoints", "epochs")
 #: Columns that are shown -> what they are.
@@ -54,13 +55,8 @@ def main() -> None:
         watch(command, run, log, begun, options)
     rows = read(log)
     print(f"{shlex.join(command)}\n")
-    for name, factor, unit in (
-        ("memory", 2**20, " MiB"),
-        ("files", 1, ""),
-        ("threads", 1, ""),
-        ("checkpoints", 2**20, " MiB"),
-    ):
-        print(f"{name}: {summary(rows, name, factor, unit)}")
+    for name, label in PANELS.items():
+        print(f"{label}: {summary(rows, name)}")
     print(f"{rows[-1]['minutes']:.0f} minutes, {rows[-1]['epochs']:.0f} epochs")
     if options.plot:
         plot(rows, options.plot)
@@ -90,14 +86,6 @@ def watch(command: list[str], run: Path, log: Path, begun: float, options: argpa
         finally:
             process.send_signal(signal.SIGINT)
             process.wait()
-
-
-def held(process: int) -> list[int]:
-    """Resident bytes, open files and threads."""
-    folder = Path("/proc") / str(process)
-    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-    memory = int(status["VmRSS"].split()[0]) * 1024
-    return [memory, len(list((folder / "fd").iterdir())), int(status["Threads"])]
 
 
 def written(run: Path) -> list[int]:
@@ -131,13 +119,7 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 6.4), layout="constrained")
-    panels = {
-        "memory": "resident MiB",
-        "files": "open files",
-        "threads": "threads",
-        "checkpoints": "MiB of checkpoints",
-    }
-    axes = figure.subplots(len(panels), 1, sharex=True)
+    axes = figure.subplots(len(PANELS), 1, sharex=True)
     minutes = [row["minutes"] for row in rows]
     for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
         axis.plot(minutes, in_units(rows, name), linewidth=1)
