@@ -26,27 +26,32 @@ def doubts(run: RunFolder, split: str, *, trained_in: RunFolder | None) -> list[
         found.append("the epoch that is kept was chosen by these videos: on new ones the figures would be lower")
     elif trained_in is not None and not own:
         known = {name for name, of in trained_in.videos().items() if of == "train"}
-        names = [record.name for record in run.records(split)]
+        names = [name for name, of in run.videos().items() if of == split]
         shared = [name for name in names if name in known]
         if shared:
             found.append(
                 f"{len(shared)} of these {count(len(names), 'video')}, such as {shared[0]}, were among those that the "
                 "network was trained on: the figures say little of new ones"
             )
-    return found + _changes(run)
+    return found + _changed_videos(run) + ([] if trained_in is None else _changed_code(trained_in))
 
 
-def _changes(run: RunFolder) -> list[str]:
-    """What is no longer as it was when the run was trained."""
-    found = []
-    environment = run.environment
+def _changed_videos(run: RunFolder) -> list[str]:
+    """Whether the videos are no longer those of the training."""
     with contextlib.suppress(KrespError):  # that records are gone is said where they are read
         now = read_index(run.records_folder).index.get("fingerprint")
-        if environment.get("fingerprint") not in (None, now):
-            found.append(
+        if run.environment.get("fingerprint") not in (None, now):
+            return [
                 f"the videos or their settings in {run.records_folder} have changed since the training: the figures "
                 "may not be comparable with earlier ones"
-            )
+            ]
+    return []
+
+
+def _changed_code(trained_in: RunFolder) -> list[str]:
+    """Which code is no longer that of the training."""
+    found = []
+    environment = trained_in.environment
     if environment.get("code") not in (None, code_digest()):
         found.append(f"kresp3d's code has changed since the training, by version {environment['kresp3d']}")
     packages = package_versions()

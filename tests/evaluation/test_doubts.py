@@ -71,6 +71,18 @@ def test_changed_code_and_packages_are_told(run):
     assert keras == f"the network was trained with keras 3.0.0 (now {packages['keras']})"
 
 
+def test_the_code_that_counts_is_that_of_the_networks_own_training(run, tmp_path):
+    other = RunFolder.open(Path(shutil.copytree(run.path, tmp_path / "other")))
+    table = other.path / "catalog.csv"
+    # No video in common.
+    table.write_text(table.read_text().replace(",train", ",validation"))
+    changed = change(other, code="another")
+    assert doubts(changed, "test", trained_in=run) == []
+    assert doubts(changed, "test", trained_in=None) == []
+    (sentence,) = doubts(run, "test", trained_in=changed)
+    assert sentence.startswith("kresp3d's code has changed since the training")
+
+
 def test_a_run_of_an_earlier_kresp3d_has_no_digest_and_no_doubt(run):
     values = json.loads((run.path / "environment.json").read_text())
     del values["code"], values["fingerprint"]
