@@ -21,7 +21,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from kresp3d.errors import KrespError
@@ -118,9 +117,7 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _start(self) -> None:
@@ -156,7 +153,6 @@ class Worker:
     def _receive(self, time_limit: float | None) -> tuple[_Kind, Any]:
         try:
             if time_limit is not None and not self._connection.poll(max(0.0, time_limit)):
-                self.close()
                 raise WorkerTimeoutError("a worker process took too long and was ended")
             kind, value = self._connection.recv()
         except (EOFError, OSError):
@@ -165,7 +161,7 @@ class Worker:
             code = None if process is None else process.exitcode
             raise WorkerDiedError(f"a worker process ended by itself ({_say(code)})") from None
         except BaseException:
-            # Such as Ctrl-C: an answer that comes later would be taken for that of the next call.
+            # Such as Ctrl-C and the time limit: an answer that comes later would be taken for that of the next call.
             self.close()
             raise
         if kind == "error":

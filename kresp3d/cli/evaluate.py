@@ -53,8 +53,12 @@ def command(
     if not is_run:
         # By its own name and place, also where it was given as `.` or as the folder of its versions.
         network = network_path(network.resolve())
-    trained_in = RunFolder.open(network) if is_run else _find_source(network, engine)
-    run = RunFolder.open(run_folder) if run_folder else trained_in or RunFolder.open(_made_of(network, engine))
+    trained_in: RunFolder | None
+    if run_folder is None:
+        run = trained_in = RunFolder.open(network if is_run else _made_of(network, engine))
+    else:
+        run = RunFolder.open(run_folder)
+        trained_in = RunFolder.open(network) if is_run else _find_source(network, engine)
     settings = run.config.evaluation
     split, clips = split or settings.split, clips or settings.clips
     is_main = is_run and run_folder is None and precision == "float32"

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from kresp3d.data.index import Record, Records, read_index, write_index
 from kresp3d.data.jpeg import encode_jpeg
-from kresp3d.data.splits import count
+from kresp3d.data.splits import count, shorten
 from kresp3d.errors import KrespError
 
 logger = logging.getLogger("kresp3d")
@@ -130,9 +130,8 @@ def intact(records: Sequence[Record], folder: str | Path) -> list[Record]:
     """The records without the damaged ones, which are named in a warning."""
     bad = list(damaged(records, folder))
     if bad:
-        named = ", ".join(f"{record.name} ({record.shard})" for record in bad[:5])
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        logger.warning("%s: %s left out: %s%s", folder, count(len(bad), "damaged record"), named, more)
+        named = shorten([f"{record.name} ({record.shard})" for record in bad])
+        logger.warning("%s: %s left out: %s", folder, count(len(bad), "damaged record"), named)
     left_out = set(bad)
     return [record for record in records if record not in left_out]
 
