@@ -25,11 +25,10 @@ from pydantic import (
 )
 
 from kresp3d.errors import UsageError
+from kresp3d.plain_yaml import parse_yaml
 
 #: The value of `data.videos` that stands for the embedded dataset.
 SYNTHETIC = "synthetic"
-#: Values in a file at most; `configs/base.yaml` has 200.
-VALUES = 20_000
 #: Signs of a value, or of what YAML says, that are shown in a message.
 SHOWN = 200
 
@@ -408,7 +407,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"configuration file not found: {path}")
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())[:SHOWN]}") from None
     values = {} if values is None else values
@@ -420,38 +419,6 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise UsageError(f"{path}: 'extends' must be one file name, received {parent!r}")
     return _merge(_read(path.parent / parent, (*seen, resolved)), values)
-
-
-def _parse(text: str, loader: type[yaml.BaseLoader] | type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
-    """Read YAML that makes plain values alone.
-
-    Raises:
-        yaml.YAMLError: If it is none.
-        ValueError: If it has a number or a date that is none, lists in lists without end, or more values than any
-            configuration: a few aliases of aliases stand for thousands of millions.
-    """
-    try:
-        values = yaml.load(text, loader)
-        if _size(values, {}) > VALUES:
-            raise ValueError(f"more than {VALUES:,} values")
-    except RecursionError:
-        raise ValueError("too many values inside one another") from None
-    # What PyYAML makes of `!!timestamp x`, `!!bool x` and `!!int ''`.
-    except (AttributeError, LookupError, TypeError):
-        raise ValueError("a value is not of the type that its tag says") from None
-    return values
-
-
-def _size(values: Any, known: dict[int, int]) -> int:
-    """The number of values with all that is inside, what is there twice counted twice."""
-    if not isinstance(values, list | dict):
-        return 1
-    if id(values) not in known:
-        # Of what holds itself, the inner one counts for more than there may be.
-        known[id(values)] = VALUES + 1
-        inside = [*values.keys(), *values.values()] if isinstance(values, dict) else values
-        known[id(values)] = 1 + sum(_size(value, known) for value in inside)
-    return known[id(values)]
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -487,7 +454,7 @@ def _override_value(parts: list[str], text: str, override: str) -> Any:
     if is_text:
         return text
     try:
-        return _parse(text, yaml.BaseLoader if tuple[str, ...] in kinds and text != "null" else yaml.SafeLoader)
+        return parse_yaml(text, yaml.BaseLoader if tuple[str, ...] in kinds and text != "null" else yaml.SafeLoader)
     except (yaml.YAMLError, ValueError):
         raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
 
