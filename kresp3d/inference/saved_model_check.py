@@ -1,7 +1,8 @@
 """What a SavedModel of strangers may do.
 
 A SavedModel is a program for TensorFlow, whose operations can also read and write files, open connections and call
-Python. A network computes and needs none of these; one that has them is refused before TensorFlow loads it.
+Python, some of them without saying that they have an effect. So the operations that kresp3d's own exports have are
+listed, and one with any other is refused before TensorFlow loads it.
 """
 
 from __future__ import annotations
@@ -12,30 +13,41 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework import op_def_registry
 
 from kresp3d.errors import KrespError
 
-#: Operations with a state that a network needs: its variables, conditions and calls, and checks of its input.
-STATEFUL = frozenset(
+#: What networks compute with, what cuts clips out of videos, and what holds variables and calls functions.
+ALLOWED = frozenset(
     [
-        *("Assert", "If", "While", "Case", "StatefulPartitionedCall", "Placeholder"),
-        *("VarHandleOp", "VarIsInitializedOp", "ReadVariableOp", "AssignVariableOp", "DisableCopyOnRead"),
-        *("RestoreV2",),
+        *("AddV2", "AvgPool", "BiasAdd", "Conv2D", "Conv3D", "MatMul", "MaxPool", "Mean", "Mul", "Relu", "Sigmoid"),
+        *("Softmax", "Sub"),
+        *("Cast", "ConcatV2", "Const", "ExpandDims", "Identity", "NoOp", "Pack", "Pad", "Placeholder", "Reshape"),
+        *("Shape", "Size", "Slice", "Squeeze", "StridedSlice", "Tile", "Transpose"),
+        *("All", "Assert", "EnsureShape", "Equal", "FloorDiv", "FloorMod", "GatherV2", "Greater", "Less", "LinSpace"),
+        *("LogicalAnd", "Maximum", "Minimum", "Prod", "Range", "RealDiv", "Round", "Sum", "Unique", "UniqueWithCounts"),
+        *("DecodeAndCropJpeg", "ExtractJpegShape", "ResizeArea", "ResizeBilinear"),
+        *("If", "StatefulPartitionedCall", "StatelessIf", "StatelessWhile", "While"),
+        *("TensorListFromTensor", "TensorListGetItem", "TensorListReserve", "TensorListSetItem", "TensorListStack"),
+        *("AssignVariableOp", "ReadVariableOp", "VarHandleOp", "VarIsInitializedOp"),
     ]
 )
-#: Those without one that reach outside all the same.
-OUTSIDE = frozenset(["ReadFile", "MatchingFiles", "PyFuncStateless"])
-#: They write files. Every SavedModel has them, in a function that saves it, which is never called here.
-SAVING = frozenset(["SaveV2", "MergeV2Checkpoints"])
-_SAVER = "__inference__traced_save"
+#: Every SavedModel has functions that save and restore it. TensorFlow's loader calls neither, nor may another function.
+SAVERS = ("__inference__traced_save", "__inference__traced_restore")
+SAVING = frozenset(
+    [
+        *("DisableCopyOnRead", "MergeV2Checkpoints", "RestoreV2", "SaveV2", "Select", "ShardedFilename"),
+        *("StaticRegexFullMatch", "StringJoin"),
+    ]
+)
+#: Objects that a network consists of. A resource is made by running a function when it is loaded.
+OBJECTS = frozenset(["asset", "bare_concrete_function", "constant", "function", "user_object", "variable"])
 
 
 def check_file(path: Path) -> None:
     """Make sure that a `saved_model.pb` holds a network and nothing else.
 
     Raises:
-        KrespError: If it is damaged, or has an operation that reaches outside the network.
+        KrespError: If it is damaged, or has something in it that may reach outside the network.
     """
     model = saved_model_pb2.SavedModel()
     try:
@@ -43,8 +55,15 @@ def check_file(path: Path) -> None:
     except (OSError, DecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise KrespError(f"{path} cannot be loaded as a SavedModel ({reason}); export the run again") from error
-    for meta in model.meta_graphs:
-        refuse(_operations(meta.graph_def, savers=True), path)
+    # Others are for TensorFlow 1, where the whole graph is run.
+    if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
+        raise KrespError(f"{path} cannot be loaded as a SavedModel (it is not of TensorFlow 2); export the run again")
+    [meta] = model.meta_graphs
+    for node in meta.object_graph_def.nodes:
+        kind = node.WhichOneof("kind")
+        if kind not in OBJECTS:
+            _refuse(path, f"an object of the kind {kind}")
+    _check_operations(_operations(meta.graph_def, savers=True), path)
 
 
 def check_function(function: Any, path: Path) -> None:
@@ -55,25 +74,27 @@ def check_function(function: Any, path: Path) -> None:
         path: Where it comes from, for messages.
 
     Raises:
-        KrespError: If it has an operation that reaches outside the network.
+        KrespError: If it has an operation that may reach outside the network.
     """
-    refuse(_operations(function.graph.as_graph_def(), savers=False), path)
+    _check_operations(_operations(function.graph.as_graph_def(), savers=False), path)
 
 
-def refuse(operations: Iterable[str], path: Path) -> None:
-    """Raise `KrespError` if one of the operations reaches outside the network."""
+def _check_operations(operations: Iterable[str], path: Path) -> None:
     for name in sorted(set(operations)):
-        definition = op_def_registry.get(name)
-        if definition is None or (definition.is_stateful and name not in STATEFUL) or name in OUTSIDE | SAVING:
-            raise KrespError(
-                f"{path} has TensorFlow's operation {name}, which no network of kresp3d has: it may read or write "
-                "files, or run other code; do not load it unless you know who made it"
-            )
+        if name not in ALLOWED:
+            _refuse(path, f"TensorFlow's operation {name}")
+
+
+def _refuse(path: Path, what: str) -> None:
+    raise KrespError(
+        f"{path} has {what}, which no network of kresp3d has: it may read or write files, or run other code; do not "
+        "load it unless you know who made it"
+    )
 
 
 def _operations(graph: Any, *, savers: bool) -> Iterator[str]:
     """The operations of a graph and its functions, but for what saves in those that are for it, where they may be."""
     yield from (node.op for node in graph.node)
     for function in graph.library.function:
-        saves = savers and function.signature.name.startswith(_SAVER)
+        saves = savers and function.signature.name.startswith(SAVERS)
         yield from (node.op for node in function.node_def if not (saves and node.op in SAVING))

@@ -18,8 +18,10 @@ def save(folder: Path, description: Path, function) -> Path:
 
     @tf.function(input_signature=[tf.TensorSpec([None, 5, 16, 16, 3], tf.uint8, name="frames")])
     def serve(frames):
-        function(module, frames)
-        scores = tf.zeros([tf.shape(frames)[0], 3]) + module.weight
+        extra = function(module, frames)
+        scores = tf.tile([[0.0, 0.0, 0.0]], [tf.shape(frames)[0], 1]) + module.weight
+        if isinstance(extra, tf.Tensor) and extra.dtype != tf.string:
+            scores += tf.cast(extra, tf.float32)
         return {"probabilities": scores}
 
     module.serve = serve
@@ -44,7 +46,14 @@ def test_one_that_only_computes_is_taken(exported, tmp_path):
     )
 
 
-@pytest.mark.parametrize("operation", ["WriteFile", "ReadFile", "EagerPyFunc", "PrintV2", "TextLineDataset"])
+OUTSIDE = [
+    *("WriteFile", "ReadFile", "EagerPyFunc", "PrintV2", "TextLineDataset"),
+    # These say that they have no state.
+    *("DebugIdentity", "DatasetFromGraph", "RestoreV2"),
+]
+
+
+@pytest.mark.parametrize("operation", OUTSIDE)
 def test_one_that_reaches_outside_is_refused_and_does_nothing(operation, exported, tmp_path):
     target = tmp_path / "target"
     functions = {
@@ -53,13 +62,72 @@ def test_one_that_reaches_outside_is_refused_and_does_nothing(operation, exporte
         "EagerPyFunc": lambda: tf.py_function(target.touch, [], []),
         "PrintV2": lambda: tf.print("written", output_stream=f"file://{target}"),
         "TextLineDataset": lambda: tf.data.TextLineDataset("/etc/hostname").reduce(0, lambda count, line: count + 1),
+        "DebugIdentity": lambda: tf.raw_ops.DebugIdentity(input=1.0, debug_urls=[f"file://{target}"]),
+        "DatasetFromGraph": lambda: tf.raw_ops.DatasetCardinality(
+            input_dataset=tf.raw_ops.DatasetFromGraph(graph_def=_writing_graph(target))
+        ),
+        "RestoreV2": lambda: tf.raw_ops.RestoreV2(
+            prefix=str(exported / "variables" / "variables"),
+            tensor_names=["weights/0/.ATTRIBUTES/VARIABLE_VALUE"],
+            shape_and_slices=[""],
+            dtypes=[tf.float32],
+        )[0],
     }
     folder = save(tmp_path / "bad", exported, lambda module, frames: functions[operation]())
     # Of several, the first in the alphabet is named.
-    expected = operation.replace("TextLine", "(TextLine|Reduce)")
+    expected = r"\w*Dataset\w*" if "Dataset" in operation else operation
     with pytest.raises(KrespError, match=rf"operation {expected}, which no network of kresp3d has"):
         SavedModelEngine(folder)
     assert not target.exists()
+
+
+def _writing_graph(target: Path) -> bytes:
+    """A dataset's graph in which a file is written."""
+    with tf.Graph().as_default() as graph:
+        written = tf.raw_ops.WriteFile(filename=str(target), contents="written")
+        with tf.control_dependencies([written]):
+            stop = tf.constant(3, tf.int64)
+        dataset = tf.raw_ops.RangeDataset(
+            start=tf.constant(0, tf.int64),
+            stop=stop,
+            step=tf.constant(1, tf.int64),
+            output_types=[tf.int64],
+            output_shapes=[[]],
+        )
+        tf.identity(dataset, name="out")
+    values = graph.as_graph_def()
+    result = values.node.add(name="result", op="_Retval", input=["out"])
+    result.attr["T"].type = tf.variant.as_datatype_enum
+    result.attr["index"].i = 0
+    return values.SerializeToString()
+
+
+def test_an_object_that_is_made_by_running_something_is_refused(exported, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("a\nb\n")
+
+    def look_up(module, frames):
+        if not hasattr(module, "table"):
+            words_of = tf.lookup.TextFileInitializer(
+                str(words), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+            )
+            with tf.init_scope():
+                module.table = tf.lookup.StaticHashTable(words_of, -1)
+        return module.table.lookup(tf.constant("a"))
+
+    with pytest.raises(KrespError, match="has an object of the kind resource"):
+        SavedModelEngine(save(tmp_path / "bad", exported, look_up))
+
+
+def test_one_of_tensorflow_1_is_refused(exported, tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    model.meta_graphs[0].ClearField("object_graph_def")
+    path = tmp_path / "saved_model.pb"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(KrespError, match="not of TensorFlow 2"):
+        check_file(path)
 
 
 def test_one_whose_signature_saves_is_refused(exported, tmp_path):
