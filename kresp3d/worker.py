@@ -48,6 +48,9 @@ class Worker:
     Args:
         memory: Bytes of data (`RLIMIT_DATA`) that it may have; more raises `MemoryError` in it. `None`: no limit.
         imports: Modules that it imports at the start.
+
+    Raises:
+        KrespError: If it cannot be started.
     """
 
     def __init__(self, *, memory: int | None = None, imports: Sequence[str] = ()) -> None:
@@ -123,14 +126,20 @@ class Worker:
     def _start(self) -> None:
         # Spawned, since a process that has loaded TensorFlow has threads and must not fork.
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._memory, self._imports), daemon=True)
-        self._process.start()
-        theirs.close()
-        self._ready = False
+        try:
+            connection, theirs = context.Pipe()
+            with theirs:
+                process = context.Process(target=_serve, args=(theirs, self._memory, self._imports), daemon=True)
+                process.start()
+        except OSError as error:
+            raise KrespError(
+                f"a worker process cannot be started ({error.strerror}): the machine is out of processes, memory or "
+                "open files; try again with fewer workers, or when it has less to do"
+            ) from error
+        self._process, self._connection, self._ready = process, connection, False
         # `end` may have come before there was a process to kill.
         if self._ended:
-            self._process.kill()
+            process.kill()
 
     def _send(self, function: Callable[..., Any], arguments: tuple[Any, ...], *, streams: bool) -> None:
         if self._process is None:

@@ -1,11 +1,13 @@
 """A worker process that crashes, hangs or fills its memory."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -176,6 +178,31 @@ def test_another_thread_ends_it_for_good(worker, functions):
         worker.run(functions.sleep, 60)
     with pytest.raises(WorkerDiedError):
         worker.run(functions.process)
+
+
+def test_where_no_process_can_be_started_a_sentence_says_so_and_later_one_can(worker, functions, monkeypatch):
+    process = worker.run(functions.process)
+    with pytest.raises(WorkerDiedError):
+        worker.run(functions.crash)
+    # What the system says when there are too many, with which it cannot be provoked as root.
+    no_more = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    with monkeypatch.context() as patch:
+        patch.setattr("multiprocessing.process.BaseProcess.start", Mock(side_effect=no_more))
+        for _ in range(2):
+            with pytest.raises(KrespError, match=r"cannot be started \(Resource temporarily unavailable\)"):
+                worker.run(functions.process, time_limit=60)
+        worker.end()
+        worker.close()
+    with Worker() as another:
+        assert another.run(functions.process) != process
+
+
+def test_no_open_files_left_is_a_sentence(functions, monkeypatch):
+    monkeypatch.setattr(
+        "multiprocessing.connection.Pipe", Mock(side_effect=OSError(errno.EMFILE, "Too many open files"))
+    )
+    with pytest.raises(KrespError, match=r"cannot be started \(Too many open files\)"):
+        Worker()
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol, Self, TypeVar
 
-from kresp3d.errors import VideoError
+from kresp3d.errors import KrespError, VideoError
 from kresp3d.worker import Worker, WorkerDiedError, WorkerTimeoutError
 
 T = TypeVar("T")
@@ -55,6 +55,9 @@ class VideoWorkers:
         workers: Processes; by default one for each core this process may use.
         imports: Modules of the function that they will be given, to import while this process does something else.
         time_limit: Seconds that a video may take; `None`: no limit.
+
+    Raises:
+        KrespError: If they cannot be started.
     """
 
     def __init__(
@@ -67,12 +70,17 @@ class VideoWorkers:
     ) -> None:
         count = min(workers or len(os.sched_getaffinity(0)), videos)
         self._time_limit = time_limit
-        self._team = [Worker(memory=MEMORY, imports=imports) for _ in range(count)]
+        self._team: list[Worker] = []
         self._idle: SimpleQueue[Worker] = SimpleQueue()
-        for worker in self._team:
-            self._idle.put(worker)
         # Each thread waits for one process.
         self._threads = ThreadPoolExecutor(max(1, count))
+        try:
+            for _ in range(count):
+                self._team.append(Worker(memory=MEMORY, imports=imports))
+                self._idle.put(self._team[-1])
+        except KrespError:
+            self.__exit__()
+            raise
 
     def map(self, function: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[T | VideoError]:
         """Apply a function to each video.
