@@ -48,11 +48,11 @@ def command(
     from rich.console import Console
 
     from kresp3d.errors import VideoError
-    from kresp3d.inference.predictor import find_videos, predict_videos
+    from kresp3d.inference.predictor import find_all, predict_videos
     from kresp3d.run_folder import write_text
     from kresp3d.text import printable, utf8
 
-    paths = find_videos(videos)
+    paths = find_all(videos)
 
     from kresp3d.cli.progress import progress_bar
     from kresp3d.data.workers import VideoWorkers

@@ -13,11 +13,9 @@ from kresp3d.config import DataConfig
 from kresp3d.data.official import UCF101_NAME, find_lists, read_official, require_lists
 from kresp3d.data.splits import Entry, Split, check_classes, check_leaks, complete_splits, count
 from kresp3d.data.table import read_table
-from kresp3d.data.tree import VIDEO_SUFFIXES, find_videos, read_tree, stem
+from kresp3d.data.tree import find_videos, read_tree, stem
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.text import printable
-
-__all__ = ["VIDEO_SUFFIXES", "Catalog", "Video", "load_catalog"]
 
 logger = logging.getLogger("kresp3d")
 
@@ -109,6 +107,10 @@ def _read(source: Path, config: DataConfig) -> list[Entry]:
     if config.split_column != "split":
         raise UsageError(f"data.split_column is for a CSV file, but {source} is a folder")
     videos = find_videos(source)
+    if not videos:
+        raise KrespError(
+            f"no videos in {source}: expected {source.name or source}/CLASS/VIDEO, with videos such as .mp4 or .avi"
+        )
     if config.format == "folder":
         if config.splits is not None:
             raise UsageError("data.splits is for the official lists of UCF101 and HMDB51, but data.format is folder")

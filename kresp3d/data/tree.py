@@ -40,12 +40,10 @@ def stem(name: str) -> str:
 
 
 def find_videos(root: Path) -> list[Path]:
-    """All videos below a folder, relative to it and sorted.
+    """All videos below a folder, relative to it and sorted; none where there are none.
 
-    Links are followed, but no folder is entered twice. Hidden files and folders are passed over.
-
-    Raises:
-        KrespError: If there are none.
+    What has a video's name is one, whatever it is: whoever decodes it says what is wrong with it. Links are followed,
+    but no folder is entered twice. Hidden files and folders are passed over.
     """
     entered = {root.resolve()}
     found: list[Path] = []
@@ -62,10 +60,6 @@ def find_videos(root: Path) -> list[Path]:
             for name in files
             if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES
         ]
-    if not found:
-        raise KrespError(
-            f"no videos in {root}: expected {root.name or root}/CLASS/VIDEO, with videos such as .mp4 or .avi"
-        )
     return sorted(found, key=Path.as_posix)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.data.catalog import VIDEO_SUFFIXES
+from kresp3d.data.tree import VIDEO_SUFFIXES, find_videos
 from kresp3d.data.video_clips import read_clips
 from kresp3d.data.workers import Decode, VideoWorkers, decode_here
 from kresp3d.errors import KrespError, VideoError
@@ -93,8 +93,8 @@ def _best(engine: Engine, path: Path, scores: npt.NDArray[np.float64], top: int)
     return Prediction(path, tuple(engine.info.labels[i] for i in best), tuple(float(scores[i]) for i in best))
 
 
-def find_videos(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, and the videos in the folders among them, at any depth and in order.
+def find_all(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, and the videos in the folders among them, as `kresp3d.data.tree.find_videos` has them.
 
     Raises:
         KrespError: If a path does not exist or a folder holds no video.
@@ -102,13 +102,14 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+            inside = find_videos(path)
             if not inside:
                 raise KrespError(
                     f"{path} holds no video (expected names ending in {', '.join(sorted(VIDEO_SUFFIXES))})"
                 )
-            found += inside
-        elif path.exists():
+            found += [path / video for video in inside]
+        # A link to nowhere is a video that cannot be decoded, as in a folder.
+        elif path.exists() or path.is_symlink():
             found.append(path)
         else:
             raise KrespError(f"{path} does not exist; expected a video or a folder of videos")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from kresp3d.data.clip_format import ClipFormat
 from kresp3d.errors import KrespError, VideoError
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.network_info import NetworkInfo
-from kresp3d.inference.predictor import find_videos, predict_video
+from kresp3d.inference.predictor import find_all, predict_video
 
 CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15, short_side=32)
 INFO = NetworkInfo(name="brightness", format="keras", labels=("light", "dark", "none"), clip=CLIP, clips=4, source="")
@@ -53,18 +54,27 @@ def test_a_video_that_cannot_be_decoded_is_named(tmp_path):
         predict_video(Brightness(), path, clips=1, top=1)
 
 
+def test_what_has_a_videos_name_is_answered_whatever_it_is(tmp_path):
+    os.mkfifo(tmp_path / "fifo.mp4")
+    (tmp_path / "link.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "device.mp4").symlink_to("/dev/zero")
+    found = [tmp_path / "device.mp4", tmp_path / "fifo.mp4", tmp_path / "link.mp4"]
+    assert find_all([tmp_path]) == found
+    assert find_all(found) == found
+
+
 def test_folders_give_their_videos_at_any_depth_and_files_are_taken_as_they_are(tmp_path):
     names = ["z.bin", "in/b.mp4", "in/deep/er/a.AVI", "in/notes.txt"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = find_videos([tmp_path / "z.bin", tmp_path / "in"])
+    found = find_all([tmp_path / "z.bin", tmp_path / "in"])
     assert found == [tmp_path / "z.bin", tmp_path / "in/b.mp4", tmp_path / "in/deep/er/a.AVI"]
     with pytest.raises(KrespError, match="holds no video"):
         (tmp_path / "empty").mkdir()
-        find_videos([tmp_path / "empty"])
+        find_all([tmp_path / "empty"])
     with pytest.raises(KrespError, match="does not exist"):
-        find_videos([Path("nowhere")])
+        find_all([Path("nowhere")])
 
 
 @pytest.mark.parametrize("name", ["tiny.xml", "tiny.onnx", "tiny-int8.tflite"])
