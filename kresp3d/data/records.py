@@ -101,9 +101,15 @@ def parse_record(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     return features
 
 
-#: What a wrong checksum, a cut-off entry and a picture that is none give; a full memory is not among them. Where
-#: TensorFlow's message quotes the entry, making text of it may fail.
-DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, UnicodeDecodeError)
+#: What a wrong checksum, a cut-off entry, a picture that is none and a missing shard give; a full memory is not among
+#: them. Where TensorFlow's message quotes the entry, making text of it may fail.
+DAMAGE = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+    UnicodeDecodeError,
+)
 
 
 def damaged(records: Iterable[Record], folder: str | Path, *, pictures: bool = False) -> Iterator[Record]:
@@ -119,7 +125,7 @@ def damaged(records: Iterable[Record], folder: str | Path, *, pictures: bool = F
             frames = parse_record(read_record(str(Path(folder) / record.shard), record.offset))["frames"].numpy()
             for jpeg in frames if pictures else ():
                 tf.image.decode_jpeg(jpeg, channels=3)
-        except (*DAMAGE, tf.errors.NotFoundError):
+        except DAMAGE:
             yield record
             continue
         if len(frames) != record.frames:
@@ -155,8 +161,13 @@ def damage_named(records: Callable[[], Iterable[Record]], folder: str | Path) ->
         bad = next(damaged(records(), folder), None) or next(damaged(records(), folder, pictures=True), None)
         if bad is None:
             raise
+        shard = Path(folder) / bad.shard
+        if not shard.exists():
+            raise KrespError(
+                f"{shard} is missing; write the records anew by `kresp3d data prepare --overwrite`"
+            ) from error
         raise KrespError(
-            f"{Path(folder) / bad.shard} is damaged at byte {bad.offset}, in the record of {bad.name}; write the "
+            f"{shard} is damaged at byte {bad.offset}, in the record of {bad.name}; write the "
             "records anew by `kresp3d data prepare --overwrite`, or set data.skip_damaged: true to leave out what is "
             "damaged"
         ) from error

@@ -129,6 +129,16 @@ def test_a_flipped_bit_anywhere_is_found_and_the_record_named_or_left_out(place,
     assert f"1 damaged record left out: {third.name} (shard-00000.tfrecord)" in caplog.text
 
 
+def test_a_shard_that_is_deleted_meanwhile_is_named(records):
+    video = records.videos[0]
+    (records.folder / video.shard).unlink()
+    with (
+        pytest.raises(KrespError, match=r"shard-00000.tfrecord is missing; write the records anew by"),
+        module.damage_named(lambda: records.videos, records.folder),
+    ):
+        read_record(str(records.folder / video.shard), video.offset)
+
+
 def test_pictures_that_are_none_are_found_by_decoding_them(tmp_path):
     with ShardWriter(tmp_path / "shard-00000.tfrecord") as shard:
         record = shard.add(Clip("a", "run", None, "train"), [b"no picture"] * 3, fps=15.0, height=24, width=32)

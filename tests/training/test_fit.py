@@ -369,6 +369,22 @@ def test_a_damaged_record_ends_training_by_its_name_or_is_left_out(start, tiny_c
     assert f"1 damaged record left out: {damaged.name}" in caplog.text
 
 
+def test_a_shard_that_is_deleted_during_training_is_named(start, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "memory": 0})
+    run, records = start(epochs=3)
+    copy = read_index(shutil.copytree(records.folder, tmp_path / "records"))
+    begin = callbacks.EpochEnd.on_epoch_end
+
+    def lose_a_shard(self, *arguments):
+        begin(self, *arguments)
+        (copy.folder / copy.videos[0].shard).unlink()
+
+    monkeypatch.setattr(callbacks.EpochEnd, "on_epoch_end", lose_a_shard)
+    with pytest.raises(KrespError, match=rf"{copy.videos[0].shard} is missing"):
+        fit.train(run, copy, console=quiet())
+    assert len(run.history_file.read_text().splitlines()) == 2
+
+
 def test_a_clock_that_goes_backwards_changes_nothing(start, monkeypatch):
     now = iter(range(10**9, 0, -1000))
     monkeypatch.setattr(time, "time", lambda: float(next(now)))
