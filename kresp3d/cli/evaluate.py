@@ -58,7 +58,7 @@ def command(
         run = trained_in = RunFolder.open(network if is_run else _made_of(network, engine))
     else:
         run = RunFolder.open(run_folder)
-        trained_in = RunFolder.open(network) if is_run else _find_source(network, engine)
+        trained_in = RunFolder.open(network) if is_run else _find_source(network, engine, run)
     settings = run.config.evaluation
     split, clips = split or settings.split, clips or settings.clips
     is_main = is_run and run_folder is None and precision == "float32"
@@ -110,11 +110,14 @@ def measure(
     return evaluation
 
 
-def _find_source(network: Path, engine: Engine) -> RunFolder | None:
-    """The run of an exported network, if it is known and there as it was."""
+def _find_source(network: Path, engine: Engine, run: RunFolder) -> RunFolder | None:
+    """The run of an exported network, if it is known and there as it was; `run` may be it, moved since."""
     from kresp3d.errors import KrespError
+    from kresp3d.inference.network_info import sha256
     from kresp3d.run_folder import RunFolder
 
+    if run.model_file.is_file() and sha256(run.model_file) == engine.info.source:
+        return run
     try:
         return RunFolder.open(_made_of(network, engine))
     except KrespError:

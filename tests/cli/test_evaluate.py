@@ -23,9 +23,9 @@ def run(trained_run, tmp_path):
     return shutil.copytree(trained_run, tmp_path / "run")
 
 
-def sentence(arguments, capsys):
+def sentence(arguments, capsys, code=1):
     capsys.readouterr()
-    assert main([str(a) for a in arguments]) == 1
+    assert main([str(a) for a in arguments]) == code
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("Error: ")
     return line
@@ -129,3 +129,12 @@ def test_missing_records_get_a_sentence(run, tmp_path, capsys):
     assert "no test videos" in sentence(["evaluate", run], capsys)
     catalog.unlink()
     assert "catalog.csv" in sentence(["evaluate", run], capsys)
+
+
+def test_an_exported_network_is_known_for_the_runs_own_after_the_run_was_moved(run, tmp_path, capsys):
+    exported = tmp_path / "exported"
+    assert main(["export", str(run), "--format", "saved_model", "--to", str(exported)]) == 0
+    moved = run.rename(tmp_path / "moved")
+    assert "is gone; name a run" in sentence(["evaluate", exported / "1"], capsys, code=2)
+    assert main(["evaluate", str(exported / "1"), "--run", str(moved), "--split", "train"]) == 0
+    assert "the network was trained on these videos" in capsys.readouterr().err
