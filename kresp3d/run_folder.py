@@ -201,14 +201,20 @@ class RunFolder:
             return tuple((self.path / "classes.txt").read_text(encoding="utf-8").splitlines())
         except FileNotFoundError:
             raise KrespError(f"{self.path} has no classes.txt: its training has not begun") from None
+        except UnicodeDecodeError:
+            raise KrespError(f"{self.path}/classes.txt is damaged; train again") from None
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """What `environment.json` holds."""
         try:
             values: dict[str, Any] = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            raise KrespError(f"{self.path}/environment.json is missing or damaged; train again") from None
+            whole = isinstance(values["records"], str) and isinstance(values["packages"], dict)
+        # Of what is no JSON, and of what is another one.
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            whole = False
+        if not whole:
+            raise KrespError(f"{self.path}/environment.json is missing or damaged; train again")
         return values
 
     def write_data(self, records: Records) -> None:
@@ -233,8 +239,14 @@ class RunFolder:
         return {row["split"] for row in self._catalog()}
 
     def _catalog(self) -> list[dict[str, str]]:
-        with (self.path / "catalog.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            with (self.path / "catalog.csv").open(encoding="utf-8", newline="") as file:
+                columns, *rows = csv.reader(file)
+            if tuple(columns) != _COLUMNS:
+                raise ValueError
+            return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        except (FileNotFoundError, ValueError, csv.Error):
+            raise KrespError(f"{self.path}/catalog.csv is missing or damaged; train again") from None
 
     def videos(self) -> dict[str, str]:
         """The name of each video of this run -> its split."""

@@ -101,13 +101,29 @@ def test_the_lock_is_free_again_after_use_and_clears_what_a_kill_left(tmp_path):
         assert sorted(p.name for p in run.path.iterdir()) == [".lock", ".part-1-report.md"]
 
 
-@pytest.mark.parametrize("content", [None, "{", ""])
+@pytest.mark.parametrize("content", [None, b"{", b"", b"[]", b"{}", b'{"records": 5, "packages": {}}', b"\xff\xfe"])
 def test_a_missing_or_damaged_environment_gets_a_sentence(tmp_path, content):
     if content is not None:
-        (tmp_path / "environment.json").write_text(content)
+        (tmp_path / "environment.json").write_bytes(content)
     with pytest.raises(KrespError, match=r"environment\.json is missing or damaged"):
         _ = RunFolder(tmp_path).environment
     with pytest.raises(KrespError, match=r"classes\.txt: its training has not begun"):
+        _ = RunFolder(tmp_path).classes
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"a,b\n1,2\n", b"\xff\xfe", b"name,label,group,split\n" + b"x" * 200_000]
+)
+def test_a_missing_or_damaged_catalog_gets_a_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "catalog.csv").write_bytes(content)
+    with pytest.raises(KrespError, match=r"catalog\.csv is missing or damaged"):
+        _ = RunFolder(tmp_path).splits
+
+
+def test_classes_that_are_no_text_get_a_sentence(tmp_path):
+    (tmp_path / "classes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(KrespError, match=r"classes\.txt is damaged"):
         _ = RunFolder(tmp_path).classes
 
 

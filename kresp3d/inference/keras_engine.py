@@ -19,6 +19,12 @@ from kresp3d.inference.network_info import NetworkInfo, sha256
 from kresp3d.models.inference_network import inference_network
 from kresp3d.run_folder import RunFolder
 
+#: What Keras, zipfile and h5py raise for a file that is damaged, or that names layers or packages that are none.
+_NO_NETWORK = (
+    *(AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(tf.errors.OpError, zipfile.BadZipFile, zlib.error),
+)
+
 
 def load_network(run: RunFolder) -> keras.Model:
     """The trained network of a run, as it was trained.
@@ -34,7 +40,7 @@ def load_network(run: RunFolder) -> keras.Model:
         if damaged:
             raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
         return keras.models.load_model(run.model_file, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except _NO_NETWORK as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise KrespError(
             f"{run.model_file} cannot be loaded ({reason}); expected a network saved by `kresp3d train`"

@@ -63,7 +63,14 @@ def test_a_keras_file_with_a_lambda_layer_is_refused(run: Path, tmp_path: Path, 
     assert not target.exists()
 
 
-@pytest.mark.parametrize(("module", "name"), [("builtins", "open"), ("subprocess", "Popen"), ("os", "system")])
+FOREIGN = [
+    *(("builtins", "open"), ("subprocess", "Popen"), ("os", "system")),
+    # Of Keras, for a package that is not installed.
+    ("keras.layers", "TorchModuleWrapper"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), FOREIGN)
 def test_a_keras_file_that_names_other_code_is_refused(module: str, name: str, run: Path, tmp_path: Path) -> None:
     target = tmp_path / "opened"
     arguments = {"open": {"file": str(target), "mode": "w"}, "Popen": {"args": ["touch", str(target)]}}
