@@ -4,7 +4,8 @@
 
 All networks are opened in one process. Threads ask one of them after another, mostly for clips of real videos whose
 scores were computed before, alone; every fourth request is a bad one: of another shape, another type, no clips, no
-array. A right answer is within the tolerance of the one before; a bad request has to be refused in a sentence.
+array. A right answer is within the tolerance of the one before; a bad request has to be refused in a sentence. The exit
+code is 1 if an answer was wrong or failed, or a bad request was taken.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import sys
 import threading
 import time
 from collections import Counter
@@ -25,7 +27,7 @@ from kresp3d.data.video_clips import read_clips
 from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.open_engine import open_engine
-from kresp3d.inference.predictor import find_videos
+from kresp3d.inference.predictor import find_all
 
 #: Largest difference of a probability between one time and another.
 TOLERANCE = 1e-4
@@ -40,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
 
     engines = [open_engine(path) for path in options.networks]
-    videos = find_videos([options.data])[:8]
+    videos = find_all([options.data])[:8]
     good = {engine: good_requests(engine, videos) for engine in engines}
     load = Load(good)
     threads = [threading.Thread(target=load.ask, args=(seed,), daemon=True) for seed in range(options.threads)]
@@ -54,6 +56,7 @@ def main() -> None:
     for thread in threads:
         thread.join()
     report(load, seen, options)
+    sys.exit(any(counts[name] for counts in load.counts.values() for name in ("wrong", "failed", "taken")))
 
 
 def good_requests(engine: Engine, videos: list[Path]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -314,9 +314,9 @@ def test_evaluation_batches_are_full_but_for_the_last(numbered_records):
 @pytest.mark.parametrize(("height", "width", "size"), [(48, 61, 16), (40, 30, 21), (24, 32, 24), (24, 32, 32)])
 def test_evaluation_is_the_resized_centre_of_the_stored_pictures(tmp_path, height, width, size):
     records = write_records(tmp_path, [(video("v", "run"), textured(7, height, width))])
-    frames, _ = evaluate(
-        records, parse_config(make_config().model_dump() | {"model": {"frames": 4, "size": size}}, ""), 2
-    )
+    # None of which an evaluation takes notice of.
+    augmented = make_config(scales=(0.66,), flip=True, speeds=(2.0,), rotation=20.0, zoom=0.2, brightness=0.5)
+    frames, _ = evaluate(records, parse_config(augmented.model_dump() | {"model": {"frames": 4, "size": size}}, ""), 2)
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     for clip, start in zip(frames, (0, 2), strict=True):

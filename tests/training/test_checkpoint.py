@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import keras
 import pytest
 
 from kresp3d.errors import KrespError
+from kresp3d.training import checkpoint as module
 from kresp3d.training.checkpoint import Checkpoints, Progress
 
 #: Saves one epoch after another, and says which are done; each has its number for weights.
@@ -92,6 +94,37 @@ def test_if_all_are_damaged_a_sentence_says_so(tmp_path: Path) -> None:
 
 def test_nothing_saved_is_no_error(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path, compiled()).restore() is None
+
+
+def test_at_every_step_of_saving_there_is_a_whole_one(tmp_path: Path, monkeypatch) -> None:
+    found = []
+
+    def look() -> None:
+        """What a training that is resumed now would go on from."""
+        copy = tmp_path / f"copy-{len(found)}"
+        shutil.copytree(tmp_path / "run", copy)
+        model = compiled()
+        progress = Checkpoints(copy, model, 1).restore()
+        assert progress is not None and model.layers[0].bias.numpy().tolist() == [progress.epoch] * 3
+        found.append(progress.epoch)
+
+    save_epochs(tmp_path / "run", 1, 1)
+    model = compiled()
+    checkpoints = Checkpoints(tmp_path / "run", model, 1)
+    # All that a checkpoint does to files: TensorFlow writes two, which get their names; then the old ones go.
+    for owner, name in ((checkpoints._checkpoint, "write"), (Path, "replace"), (module, "remove")):
+        original = getattr(owner, name)
+
+        def watched(*arguments, original=original):
+            look()
+            original(*arguments)
+            look()
+
+        monkeypatch.setattr(owner, name, watched)
+    model.layers[0].bias.assign([2] * 3)
+    checkpoints.save(Progress(epoch=2))
+    assert len(found) == 2 * (1 + 2 + 2) and found == sorted(found)
+    assert (found[0], found[-1]) == (1, 2)
 
 
 def test_a_kill_in_the_middle_of_saving_leaves_a_whole_one(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ def config_file(tiny_config, tmp_path_factory):
             "tensorboard_every": 2,
         },
         "clip": {"per_video": 8},
-        "model": {**tiny_config["model"], "modality": "rgb", "attention": False},
     }
     path = tmp_path_factory.mktemp("resume") / "tiny.yaml"
     path.write_text(yaml.safe_dump(values))
