@@ -38,6 +38,8 @@ from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
 
 _COLUMNS = ("name", "label", "group", "split")
+#: Begins the sentence of a training whose folder cannot be written into.
+CANNOT_WRITE = "cannot write into"
 _LOCK, _PART = ".lock", ".part-"
 _PREPARE = "prepare the same videos again by `kresp3d data prepare`"
 _OWN = (
@@ -292,8 +294,8 @@ class RunFolder:
         except (OSError, tf.errors.OpError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise KrespError(
-                f"cannot write into {self.path}: {' '.join(reason.split())[:300]}; what was finished before is kept. "
-                "Make room or put the permissions right, then go on by `kresp3d train --resume`"
+                f"{CANNOT_WRITE} {self.path}: {' '.join(reason.split())[:300]}; what was finished before is kept. "
+                "Make room or put the permissions right, then go on by --resume"
             ) from error
 
     @contextmanager

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kresp3d.errors import UsageError
+from kresp3d.errors import KrespError, UsageError
+from kresp3d.run_folder import CANNOT_WRITE
 from kresp3d.training.process import POLL, Training, training_process
 from kresp3d.tuning.journal import Outcome
 from kresp3d.tuning.space import SearchSpace
@@ -55,6 +56,9 @@ class TrialRunner:
             settings: Its settings, by key.
             past: A trial with the same settings whose trainings are gone on with.
             until: Stop after this epoch.
+
+        Raises:
+            KrespError: If its folder cannot be written into.
         """
         began = time.monotonic()
         base = self.space.base
@@ -72,6 +76,9 @@ class TrialRunner:
                 if past is not None:
                     take_over(training, self.folder / past / training.path.name)
                 reason = self._watch(training, seed, epochs)
+                if reason is not None and reason.startswith(CANNOT_WRITE):
+                    # Nothing of the trial's own, which would be taken for a bad one for good.
+                    raise KrespError(reason)
                 if reason is not None:
                     outcome = replace(outcome, status="failed", epochs=training.epoch, reason=reason)
                     break

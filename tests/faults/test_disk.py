@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from kresp3d.cli.main import main
+from kresp3d.export.export import FORMATS, installed_formats
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_training_on_a_full_disk_keeps_what_is_finished_and_goes_on(mount, confi
     space = os.statvfs(disk)
     mount(f"size={(space.f_blocks - space.f_bfree) * space.f_frsize + 16_384}")
     error = fails([*command, "--resume"], capfd)
-    assert "cannot write into" in error and "kresp3d train --resume" in error
+    assert "cannot write into" in error and "go on by --resume" in error
     assert (disk / "run" / "history.csv").read_text().count("\n") == 2
     mount("size=8m")
     assert main([str(word) for word in [*command, "--resume"]]) == 0
@@ -83,10 +84,13 @@ def test_training_on_a_full_disk_keeps_what_is_finished_and_goes_on(mount, confi
     assert not {name for name in files(disk) if ".part" in name or ".tmp" in name}
 
 
-def test_export_on_a_full_disk_leaves_nothing(mount, trained_run, capfd):
-    disk = mount("size=64k")
-    error = fails(["export", trained_run, "--format", "saved_model", "--to", disk / "out"], capfd)
-    assert "no space left" in error.lower()
+@pytest.mark.parametrize("form", FORMATS)
+def test_export_on_a_full_disk_leaves_nothing(form, mount, trained_run, capfd):
+    if form not in installed_formats():
+        pytest.skip(f"{form} is not installed")
+    disk = mount("size=16k")
+    error = fails(["export", trained_run, "--format", form, "--to", disk / "out"], capfd)
+    assert "no space left" in error.lower() or "is the disk full?" in error
     assert not files(disk)
 
 
@@ -98,12 +102,34 @@ def test_scores_for_a_full_disk_are_a_sentence(mount, trained_run, tiny_config, 
     assert files(disk) == {"filler"}
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "resume", "export", "predict", "evaluate", "explain"])
-def test_a_read_only_folder_is_a_sentence(command, mount, config, trained_run, tiny_config, capfd):
+def test_a_sweep_on_a_full_disk_is_a_sentence_and_goes_on_where_there_is_room(mount, tiny_config, tmp_path, capfd):
+    config = tmp_path / "sweep.yaml"
+    space = {"training.learning_rate": {"choice": [0.1, 0.05]}}
+    config.write_text(yaml.safe_dump({**tiny_config, "tune": {"space": space}}))
+    disk = mount("size=200k")
+    command = ["tune", "--config", config, "--out", disk / "sweep"]
+    assert "no space left" in fails(command, capfd).lower()
+    mount("size=16m")
+    assert main([str(word) for word in [*command, "--resume"]]) == 0
+    rows = (disk / "sweep" / "trials.csv").read_text().splitlines()
+    assert len(rows) == 3 and all("done" in row for row in rows[1:])
+
+
+COMMANDS = [
+    *("prepare", "check", "synth", "train", "resume", "export", "predict", "evaluate", "explain"),
+    *("residual", "tune", "reproduce", "bench"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_read_only_folder_is_a_sentence(command, mount, config, trained_run, tiny_config, tmp_path, capfd):
     disk = mount("size=16m")
     shutil.copytree(trained_run, disk / "run")
     before = files(disk)
     mount("ro")
+    sweep = tmp_path / "sweep.yaml"
+    space = {"training.learning_rate": {"choice": [0.1, 0.05]}}
+    sweep.write_text(yaml.safe_dump({**tiny_config, "tune": {"space": space}}))
     video = next(Path(tiny_config["data"]["videos"]).rglob("*.mp4"))
     words = {
         "prepare": ["data", "prepare", "--config", config, "--set", f"data.records={disk}/records"],
@@ -113,9 +139,15 @@ def test_a_read_only_folder_is_a_sentence(command, mount, config, trained_run, t
         "predict": ["predict", trained_run, video, "--json", disk / "scores.json"],
         "evaluate": ["evaluate", disk / "run"],
         "explain": ["explain", disk / "run", video, "--out", disk / "picture.png"],
+        "residual": ["residual", video, "--out", disk / "picture.png"],
+        "check": ["data", "check", "--config", config, "--report", disk / "report.csv"],
+        "synth": ["data", "synth", "--out", disk / "videos"],
+        "tune": ["tune", "--config", sweep, "--out", disk / "sweep"],
+        "reproduce": ["reproduce", "--config", config, "--out", disk / "reproduction"],
+        "bench": ["bench", trained_run, "--json", disk / "bench.json"],
     }
     # A place for scores is looked at before the work, as every option is.
-    error = fails(words[command], capfd, 2 if command == "predict" else 1)
+    error = fails(words[command], capfd, 2 if command in ("predict", "bench") else 1)
     assert str(disk) in error and "ead-only" in error
     assert files(disk) == before
 
