@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -26,7 +28,33 @@ from kresp3d.text import printable, utf8
 #: Seconds that one file may take.
 TIME_LIMIT = 20
 #: Bytes that a process may have which decodes them all; a picture of 8K has 35 million pixels.
-MEMORY = 500 * 2**20
+MEMORY = 800 * 2**20
+#: And one that hands them out and has TensorFlow.
+MAIN_MEMORY = 1200 * 2**20
+
+#: Runs a command, and says how much memory it and its workers had at most, in KiB.
+MEASURED = """
+import resource, sys
+from kresp3d.cli.main import main
+
+code = main(sys.argv[1:])
+for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+    print(resource.getrusage(who).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def run_measured(words: list[str], code: int) -> tuple[str, str]:
+    """What a command prints in a process of its own, which must end with `code` and keep to its memory."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", MEASURED, *words]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    assert done.returncode == code, done.stderr[-2000:]
+    *_, own, workers = done.stderr.split()
+    assert int(own) < MAIN_MEMORY >> 10 and int(workers) < MEMORY >> 10, (own, workers)
+    return done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +114,8 @@ def test_check_and_prepare_report_each(
     config.write_text(yaml.safe_dump({"data": data}))
     report = tmp_path / "report.csv"
     assert main(["data", "check", "--config", str(config), "--report", str(report)]) == 0
-    assert main(["data", "prepare", "--config", str(config)]) == 0
+    out, err = run_measured(["data", "prepare", "--config", str(config)], 0)
+    assert "\x1b" not in out + err
     for path in (report, tmp_path / "records" / "prepare-report.csv"):
         with path.open(encoding="utf-8", newline="") as file:
             assert {row["name"] for row in csv.DictReader(file)} == bad
@@ -101,17 +130,16 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def test_predict_answers_each(decoded: dict[Path, int | VideoError], trained_run: Path, tmp_path: Path, capfd) -> None:
+def test_predict_answers_each(decoded: dict[Path, int | VideoError], trained_run: Path, tmp_path: Path) -> None:
     # One that does not exist is the caller's mistake, and a folder stands for the videos in it.
     paths = [path for path in decoded if _is_there(path) and not path.is_dir()]
     scores = tmp_path / "scores.json"
     words = ["predict", str(trained_run), *map(str, paths), "--json", str(scores), "--time-limit", str(TIME_LIMIT)]
-    assert main(words) == 1
+    out, err = run_measured(words, 1)
     rows = json.loads(scores.read_text(encoding="utf-8"))
     assert [row["path"] for row in rows] == [utf8(path) for path in paths]
     for path, row in zip(paths, rows, strict=True):
         assert ("error" in row) == isinstance(decoded[path], VideoError), row
-    out, err = capfd.readouterr()
     assert len(out.splitlines()) == sum("top" in row for row in rows)
     assert "\x1b" not in out + err
 
