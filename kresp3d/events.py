@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from kresp3d.run_folder import written_aside
+from kresp3d.files import written_aside
 
 _PATTERN = "events.out.tfevents.*"
 

@@ -15,15 +15,13 @@ runs/NAME/
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import shlex
-import shutil
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,11 +34,11 @@ from kresp3d import __version__
 from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.files import LOCK, PART, locked, remove, write_text, written_aside
 
 _COLUMNS = ("name", "label", "group", "split")
 #: Begins the sentence of a training whose folder cannot be written into.
 CANNOT_WRITE = "cannot write into"
-_LOCK, _PART = ".lock", ".part-"
 _PREPARE = "prepare the same videos again by `kresp3d data prepare`"
 _OWN = (
     *("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "training.json"),
@@ -56,34 +54,6 @@ _EVALUATION = "evaluation-"
 def command_line() -> str:
     """The command that this process runs, as it can be pasted into a shell."""
     return shlex.join(["kresp3d", *sys.argv[1:]])
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what was written there appears as `path` when the block ends well."""
-    temporary = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        # Else a power cut could leave the name with nothing behind it.
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file that is there wholly or not at all."""
-    with written_aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def remove(path: Path) -> None:
-    """Delete a file, a link, or a folder with all that is in it; what is not there is gone already."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -117,9 +87,9 @@ class RunFolder:
         if not self.path.is_dir():
             raise KrespError(f"{self.path} is a file; a run needs a folder")
         # Without a configuration even a file of a run's name is somebody else's.
-        own = (_LOCK, *_OWN, *_RESULTS) if self.config_file.exists() else (_LOCK,)
+        own = (LOCK, *_OWN, *_RESULTS) if self.config_file.exists() else (LOCK,)
         names = sorted(p.name for p in self.path.iterdir())
-        foreign = [name for name in names if name not in own and not name.startswith((_PART, _EVALUATION))]
+        foreign = [name for name in names if name not in own and not name.startswith((PART, _EVALUATION))]
         if foreign:
             raise KrespError(f"{self.path} holds something that is no part of a run ({foreign[0]}); give another --out")
         if not overwrite and (self.checkpoints.exists() or self.model_file.exists()):
@@ -157,7 +127,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         # The configuration goes last: with it the rest is known for a run's, should this be interrupted.
-        others = (*self.path.glob(f"{_PART}*"), *self.path.glob(f"{_EVALUATION}*"))
+        others = (*self.path.glob(f"{PART}*"), *self.path.glob(f"{_EVALUATION}*"))
         for target in (*others, *(self.path / name for name in (*_RESULTS, *_OWN))):
             remove(target)
 
@@ -308,48 +278,9 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path, f"training in {self.path}; wait for it, or give another --out"):
             # Only training writes networks, so these are from one that was killed.
-            for left in self.path.glob(f"{_PART}*-{self.model_file.name}"):
+            for left in self.path.glob(f"{PART}*-{self.model_file.name}"):
                 left.unlink()
             yield
-
-
-def names_in(folder: Path, own: Collection[str], what: str) -> tuple[list[str], list[str]]:
-    """What is in a folder: all names, and those that are no part of what it is to hold; both sorted.
-
-    Locks and files that were being written belong to it. Where there is no folder, nothing is in it.
-
-    Args:
-        folder: The folder.
-        own: The names that are a part.
-        what: What the folder is to hold, for the message, such as `a sweep`.
-
-    Raises:
-        KrespError: If it is a file.
-    """
-    if folder.is_file():
-        raise KrespError(f"{folder} is a file; {what} needs a folder")
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return names, [name for name in names if name not in own and not name.startswith((_LOCK, _PART))]
-
-
-@contextmanager
-def locked(folder: Path, doing: str) -> Iterator[None]:
-    """Be the only process that writes into a folder that is there.
-
-    Args:
-        folder: The folder.
-        doing: What another process would be doing, and what to do about it, for the message.
-
-    Raises:
-        KrespError: If another process holds the folder.
-    """
-    with (folder / _LOCK).open("w") as file:
-        try:
-            # Released by the system when the process ends, however it ends; so there are no stale locks.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise KrespError(f"another process is {doing}") from None
-        yield
 
 
 def package_versions() -> dict[str, str | None]:

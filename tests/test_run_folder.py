@@ -12,7 +12,7 @@ import pytest
 from kresp3d.config import Config, parse_config
 from kresp3d.data.index import Record, Records
 from kresp3d.errors import KrespError, UsageError
-from kresp3d.run_folder import RunFolder, remove, write_text, written_aside
+from kresp3d.run_folder import RunFolder
 
 
 def records(folder):
@@ -21,30 +21,6 @@ def records(folder):
         for i, split in enumerate(("train", "train", "test"))
     ]
     return Records(folder, ("run", "walk, slowly"), tuple(videos), {}, {"fingerprint": "f00"})
-
-
-def test_a_file_appears_only_when_whole(tmp_path):
-    path = tmp_path / "file.txt"
-    write_text(path, "earlier")
-    with pytest.raises(RuntimeError), written_aside(path) as temporary:
-        temporary.write_text("half")
-        assert temporary.suffix == path.suffix and path.read_text() == "earlier"
-        raise RuntimeError
-    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"] and path.read_text() == "earlier"
-    with written_aside(path) as temporary:
-        temporary.write_text("whole")
-    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"] and path.read_text() == "whole"
-
-
-def test_removing_a_link_leaves_what_it_leads_to(tmp_path):
-    (tmp_path / "other_disk").mkdir()
-    (tmp_path / "other_disk" / "epoch-1").write_text("")
-    (tmp_path / "checkpoints").symlink_to(tmp_path / "other_disk")
-    for name in ("checkpoints", "checkpoints"):  # the second time it is gone already
-        remove(tmp_path / name)
-    assert [path.name for path in tmp_path.iterdir()] == ["other_disk"]
-    remove(tmp_path / "other_disk")
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_reads_back_what_it_was_given(tmp_path):

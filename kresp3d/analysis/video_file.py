@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kresp3d.errors import KrespError
-from kresp3d.run_folder import written_aside
+from kresp3d.files import written_aside
 
 Image = npt.NDArray[np.uint8]
 

@@ -51,8 +51,8 @@ def command(
     from rich.console import Console
 
     from kresp3d.cli.progress import progress_bar
+    from kresp3d.files import write_text
     from kresp3d.inference.bench import bench, bench_table
-    from kresp3d.run_folder import write_text
 
     with progress_bar("Timing", "turns") as progress:
         found = bench(

@@ -48,8 +48,8 @@ def command(
     from rich.console import Console
 
     from kresp3d.errors import VideoError
+    from kresp3d.files import write_text
     from kresp3d.inference.predictor import find_all, predict_videos
-    from kresp3d.run_folder import write_text
     from kresp3d.text import printable, utf8
 
     paths = find_all(videos)

@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from kresp3d.data.splits import SPLITS
 from kresp3d.errors import KrespError
+from kresp3d.files import locked, write_text
 
 FORMAT = 1
 INDEX = "index.json"
 TABLE = "videos.csv"
-LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +68,6 @@ class Records:
 COLUMNS = tuple(field.name for field in fields(Record))
 
 
-@contextlib.contextmanager
-def lock(folder: Path, *, shared: bool, busy: str) -> Iterator[None]:
-    """Hold a records folder: many may read it at once, and one may write it while none reads.
-
-    The system lets go of the lock when the process ends, however it ends; so there are no stale ones.
-
-    Raises:
-        KrespError: With the sentence `busy`, if the folder is held in a way that excludes this one.
-    """
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise KrespError(busy) from None
-        yield
-
-
 def reading(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Keep `prepare` from changing a records folder while it is read.
 
@@ -95,7 +77,7 @@ def reading(folder: Path) -> contextlib.AbstractContextManager[None]:
     if not os.access(folder, os.W_OK):
         # Nobody prepares in a folder that cannot be written, such as one on a read-only disk.
         return contextlib.nullcontext()
-    return lock(folder, shared=True, busy=f"another process is preparing {folder}; wait until it has ended")
+    return locked(folder, f"preparing {folder}; wait until it has ended", shared=True)
 
 
 def read_index(folder: str | Path) -> Records:
@@ -219,22 +201,9 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_atomically(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file that appears under its name only when whole."""
-    write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write text to a file that appears under its name only when whole and on the disk."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")

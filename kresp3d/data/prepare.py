@@ -30,7 +30,6 @@ from kresp3d.data.index import (
     TABLE,
     Record,
     Records,
-    lock,
     read_index,
     write_csv,
     write_index,
@@ -40,6 +39,7 @@ from kresp3d.data.pictures import Pictures, video_to_pictures
 from kresp3d.data.source import resolve_videos, short_hash, videos_path
 from kresp3d.data.workers import Progress, map_videos
 from kresp3d.errors import KrespError, VideoError
+from kresp3d.files import PART, locked
 
 REPORT = "prepare-report.csv"
 
@@ -264,7 +264,9 @@ def _check_bad(bad: int, config: DataConfig, catalog: Catalog, folder: Path) -> 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder, shared=False, busy=f"another process is preparing or reading {folder}; wait until it has ended"):
+    with locked(folder, f"preparing or reading {folder}; wait until it has ended"):
+        # What a kill has left.
+        _remove(folder, [f"{PART}*"])
         yield
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kresp3d.evaluation.figures import confusion_figure, history_figure, per_class_figure, percent, save
 from kresp3d.evaluation.metrics import ClassResult, Evaluation, Prediction
-from kresp3d.run_folder import write_text
+from kresp3d.files import write_text
 
 #: Rows of the per-class table in `report.md`; `per_class.csv` has all.
 _CLASS_ROWS = 150

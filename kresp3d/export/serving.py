@@ -10,8 +10,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kresp3d.data.jpeg import encode_jpeg
+from kresp3d.files import write_text
 from kresp3d.inference.network_info import NetworkInfo
-from kresp3d.run_folder import write_text
 
 logger = logging.getLogger("kresp3d")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.files import locked, names_in, remove, write_text
 from kresp3d.reproduction.tables import ROWS, TABLES, rows_of
-from kresp3d.run_folder import locked, names_in, remove, write_text
 from kresp3d.training.process import Training
 
 _RESULTS = ("results.csv", "tables.csv", "claims.csv", "report.md", "figures")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from kresp3d.config import SYNTHETIC, Config
 from kresp3d.data.splits import count
 from kresp3d.evaluation.figures import save
+from kresp3d.files import write_text
 from kresp3d.machine import count_cores, cpu_model, read_text
 from kresp3d.reproduction.claims import LEVEL, POWER, Comparison, Judgement, judge
 from kresp3d.reproduction.cost import Cost, Survey
@@ -17,7 +18,6 @@ from kresp3d.reproduction.figures import table_figure
 from kresp3d.reproduction.folder import ReproductionFolder
 from kresp3d.reproduction.results import MEASURES, Mean, Results, write_claims, write_results, write_tables
 from kresp3d.reproduction.tables import ROWS, Entry, Table, find_table
-from kresp3d.run_folder import write_text
 from kresp3d.text import clock
 
 MEASURE_NAMES = {

@@ -11,10 +11,10 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from kresp3d.config import Config
+from kresp3d.files import write_text
 from kresp3d.reproduction.claims import Judgement
 from kresp3d.reproduction.cost import Cost
 from kresp3d.reproduction.tables import find_table, rows_of
-from kresp3d.run_folder import write_text
 from kresp3d.training.process import Training
 
 Status = Literal["done", "failed", "running", "unfinished", "waiting"]

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from kresp3d.errors import KrespError
-from kresp3d.run_folder import RunFolder, write_text, written_aside
+from kresp3d.files import write_text, written_aside
+from kresp3d.run_folder import RunFolder
 from kresp3d.training.checkpoint import Checkpoints, Progress
 
 

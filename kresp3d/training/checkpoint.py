@@ -12,12 +12,10 @@ import tensorflow as tf
 
 from kresp3d.config import TrainingConfig
 from kresp3d.errors import KrespError
-from kresp3d.run_folder import remove
+from kresp3d.files import PART, remove
 
 #: Checkpoints are called this and the epoch's number.
 _NAME = "epoch"
-#: Begins the names of files that are being written.
-_PART = ".part-"
 
 logger = logging.getLogger("kresp3d")
 
@@ -83,10 +81,10 @@ class Checkpoints:
         """
         self._progress.assign(progress.to_json())
         name = f"{_NAME}-{progress.epoch}"
-        self._checkpoint.write(str(self._folder / f"{_PART}{name}"))
+        self._checkpoint.write(str(self._folder / f"{PART}{name}"))
         # The data before the index, which makes a checkpoint of it.
-        for path in sorted(self._folder.glob(f"{_PART}{name}.*")):
-            path.replace(self._folder / path.name.removeprefix(_PART))
+        for path in sorted(self._folder.glob(f"{PART}{name}.*")):
+            path.replace(self._folder / path.name.removeprefix(PART))
         self._clear()
 
     def restore(self) -> Progress | None:

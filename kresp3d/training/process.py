@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from kresp3d.config import Config
-from kresp3d.run_folder import RunFolder, write_text
+from kresp3d.files import write_text
+from kresp3d.run_folder import RunFolder
 
 #: Seconds between two looks at a training.
 POLL = 0.5

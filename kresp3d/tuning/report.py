@@ -10,7 +10,7 @@ from pathlib import Path
 from kresp3d.data.splits import count
 from kresp3d.evaluation.figures import percent, save
 from kresp3d.events import EventLog
-from kresp3d.run_folder import remove, write_text
+from kresp3d.files import remove, write_text
 from kresp3d.tuning.effects import Trial, ValueEffect, is_range, rank, rank_correlation, value_effects
 from kresp3d.tuning.figures import key_figure
 from kresp3d.tuning.oracle import OBJECTIVE

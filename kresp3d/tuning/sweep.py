@@ -25,7 +25,7 @@ from keras_tuner.engine.trial import Trial
 
 from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.errors import KrespError, UsageError
-from kresp3d.run_folder import locked, names_in, remove, write_text
+from kresp3d.files import locked, names_in, remove, write_text
 from kresp3d.tuning.journal import Journal, Outcome
 from kresp3d.tuning.oracle import DIGEST, OBJECTIVE, JournaledOracle, with_outcome
 from kresp3d.tuning.space import SearchSpace

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from kresp3d.config import Config
+from kresp3d.files import write_text
 from kresp3d.models.p3d_resnet import build_model
-from kresp3d.run_folder import RunFolder, write_text
+from kresp3d.run_folder import RunFolder
 
 CLASSES = ("bend", "jump $1", "walk")
 SMALL = {"frames": 4, "size": 16, "step": 1, "width": 4, "blocks": (1, 1), "fc1": 8}

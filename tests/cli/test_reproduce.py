@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from kresp3d.cli.main import main
-from kresp3d.run_folder import locked
+from kresp3d.files import locked
 from kresp3d.training import process
 
 ROWS = ["residual", "residual_s2", "residual_s4"]

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from kresp3d.data.index import Record, lock, read_index, reading, write_atomically, write_index
+from kresp3d.data.index import Record, read_index, reading, write_index
 from kresp3d.errors import KrespError
+from kresp3d.files import locked
 
 
 def record(name: str, split: str = "train", group: str | None = "g1") -> Record:
@@ -72,19 +73,10 @@ def test_a_table_with_a_row_cut_off_is_refused(folder):
         read_index(folder)
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "a.txt"
-    write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "\ud800")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_many_may_read_a_folder_and_none_may_write_it_meanwhile(tmp_path):
-    writing = lock(tmp_path, shared=False, busy="it is read")
-    with reading(tmp_path), reading(tmp_path), pytest.raises(KrespError, match="it is read"), writing:
+    writing = locked(tmp_path, "reading")
+    with reading(tmp_path), reading(tmp_path), pytest.raises(KrespError, match="another process is reading"), writing:
         pass
-    writing, late = lock(tmp_path, shared=False, busy="it is read"), reading(tmp_path)
+    writing, late = locked(tmp_path, "reading"), reading(tmp_path)
     with writing, pytest.raises(KrespError, match="another process is preparing"), late:
         pass

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from kresp3d.config import DataConfig
 from kresp3d.data import prepare as module
-from kresp3d.data.index import LOCK
 from kresp3d.data.prepare import prepare, records_folder
 from kresp3d.data.records import parse_record, read_index, read_record
 from kresp3d.errors import KrespError
+from kresp3d.files import LOCK
 
 LABELS = ("clap", "run", "walk")
 
