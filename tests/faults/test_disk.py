@@ -35,7 +35,8 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         pytest.skip("there is no mount on this machine")
     yield change
     if path.is_mount():
-        subprocess.run(["umount", path], check=True)
+        # What a library still has open, as after an error, is let go later.
+        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @pytest.fixture
