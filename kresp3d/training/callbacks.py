@@ -6,8 +6,6 @@ import csv
 import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from kresp3d.errors import KrespError
 from kresp3d.files import write_text, written_aside
 from kresp3d.run_folder import RunFolder
+from kresp3d.training.averages import averaged_weights
 from kresp3d.training.checkpoint import Checkpoints, Progress
 
 
@@ -52,16 +51,6 @@ class LearningRate(keras.callbacks.Callback):
         if logs is not None:
             # The optimiser's own value is that of the step to come.
             logs["learning_rate"] = float(self.schedule(self.model.optimizer.iterations - 1))
-
-
-class AveragedValidation(keras.callbacks.Callback):
-    """Validates with the moving average of the weights."""
-
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        _swap_averages(self.model)
-
-    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        _swap_averages(self.model)
 
 
 class EpochEnd(keras.callbacks.Callback):
@@ -127,29 +116,6 @@ def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, prog
     }
     write_text(run.training_file, json.dumps(values) + "\n")
     write_history(run, progress)
-
-
-@contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Within the block a model has the moving average of its weights, if its optimiser keeps one."""
-    _swap_averages(model)
-    try:
-        yield
-    finally:
-        _swap_averages(model)
-
-
-def _swap_averages(model: keras.Model) -> None:
-    # Keras' SwapEMAWeights adds and subtracts, which rounds: training would not go on from the very same weights.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
-        return
-    for variable, average in zip(
-        optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
-    ):
-        held = variable.numpy()
-        variable.assign(average.numpy())
-        average.assign(held)
 
 
 def write_history(run: RunFolder, progress: Progress) -> None:

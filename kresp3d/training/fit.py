@@ -21,13 +21,8 @@ from kresp3d.layers import Bottleneck
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
 from kresp3d.text import clock
-from kresp3d.training.callbacks import (
-    AveragedValidation,
-    EpochEnd,
-    LearningRate,
-    NanStop,
-    write_outcome,
-)
+from kresp3d.training.averages import AveragedValidation
+from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_outcome
 from kresp3d.training.checkpoint import Checkpoints, Progress
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.loss import SmoothedCrossEntropy

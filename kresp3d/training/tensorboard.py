@@ -14,7 +14,7 @@ from kresp3d.config import Config
 from kresp3d.evaluation.figures import confusion_figure, encode, rgb_over_residual
 from kresp3d.events import EventLog, cut_back
 from kresp3d.run_folder import RunFolder
-from kresp3d.training.callbacks import averaged_weights
+from kresp3d.training.averages import averaged_weights
 from kresp3d.training.checkpoint import Progress
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.graph import network_graph
