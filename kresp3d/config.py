@@ -37,6 +37,7 @@ Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+Method = Literal["prune", "prune-2x4"]
 
 
 class Section(BaseModel):
@@ -309,6 +310,29 @@ class TuneConfig(Section):
         return self
 
 
+class CompressConfig(Section):
+    """What `kresp3d compress` does to a trained network. A training from scratch leaves it alone."""
+
+    methods: tuple[Method, ...] = ()
+    """What was done to the network, the last of it in this run; `kresp3d compress --method` sets it."""
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Layers by name, `*` for any part of it, such as `[res4*, fc1]`. By default all convolutions but the stems', and
+    fc1."""
+    sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+    """Share of the weights of each layer that `prune` sets to zero."""
+    schedule: Literal["polynomial", "constant"] = "polynomial"
+    """Whether the sparsity rises step by step, most at first, or is there from the first step on."""
+    ramp: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Share of the training in which the sparsity rises."""
+    block: tuple[PositiveInt, PositiveInt] = (1, 1)
+    """Weights that `prune` sets to zero together: so many inputs of so many outputs."""
+
+    @property
+    def method(self) -> Method | None:
+        """What is done to the network in this run; `None` in a training from scratch."""
+        return self.methods[-1] if self.methods else None
+
+
 class Config(Section):
     """Everything that determines a run."""
 
@@ -321,6 +345,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tune: TuneConfig = TuneConfig()
+    compress: CompressConfig = CompressConfig()
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
@@ -363,6 +388,18 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     for override in overrides:
         _apply_override(values, override)
     where = "the configuration" if path is None else str(path)
+    return parse_config(values, where)
+
+
+def override_config(config: Config, overrides: Iterable[str], where: str) -> Config:
+    """Lay `a.b=value` strings, values in YAML, over a configuration, which is named `where` in errors.
+
+    Raises:
+        UsageError: If a key or value is not accepted.
+    """
+    values = config.to_values()
+    for override in overrides:
+        _apply_override(values, override)
     return parse_config(values, where)
 
 

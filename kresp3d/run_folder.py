@@ -5,11 +5,13 @@ runs/NAME/
   environment.json   versions, machine, records and their fingerprint
   catalog.csv        name, label, group and split of every video, as this run used them
   classes.txt        one name a line, in the order of the network's outputs
+  start.keras        the network that training began with, where it was not a new one
   checkpoints/       the last finished epoch, for --resume
   logs/              TensorBoard
   history.csv        one row an epoch
   model.keras        the network of the best epoch by validation top-1, or of the last (`training.keep`)
   metrics.json, report.md, figures/   the evaluation
+  compression.json   what the network has become smaller by, of `kresp3d compress`
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ _OWN = (
     "config.yaml",
 )
 _REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
-_RESULTS = ("model.keras", *_REPORT)
+_RESULTS = ("model.keras", "start.keras", "compression.json", *_REPORT)
 #: Folders of evaluations with other settings than the run's own begin so.
 _EVALUATION = "evaluation-"
 
@@ -142,6 +144,16 @@ class RunFolder:
         return self.path / "model.keras"
 
     @property
+    def start_file(self) -> Path:
+        """The network that training begins with, where that is not a new one."""
+        return self.path / "start.keras"
+
+    @property
+    def compression_file(self) -> Path:
+        """What the network has become smaller by, where it was compressed."""
+        return self.path / "compression.json"
+
+    @property
     def history_file(self) -> Path:
         """One row for each epoch."""
         return self.path / "history.csv"
@@ -198,11 +210,20 @@ class RunFolder:
         ):
             csv.writer(file, lineterminator="\n").writerows(lines)
         write_text(self.path / "classes.txt", "".join(f"{name}\n" for name in records.classes))
-        write_text(self.path / "environment.json", json.dumps(_environment(records), indent=2) + "\n")
+        data = {"records": str(records.folder.resolve()), "fingerprint": records.index.get("fingerprint")}
+        write_text(self.path / "environment.json", json.dumps({**_environment(), **data}, indent=2) + "\n")
+
+    def write_data_of(self, source: RunFolder) -> None:
+        """Note the videos, splits and classes of another run for this one's, and the machine."""
+        for name in ("catalog.csv", "classes.txt"):
+            write_text(self.path / name, (source.path / name).read_text(encoding="utf-8"))
+        kept = {key: source.environment.get(key) for key in ("records", "fingerprint")}
+        values = {**_environment(), **kept, "source": str(source.path.resolve())}
+        write_text(self.path / "environment.json", json.dumps(values, indent=2) + "\n")
 
     @property
     def has_data(self) -> bool:
-        """Whether `write_data` was done."""
+        """Whether `write_data` or `write_data_of` was done."""
         return (self.path / "environment.json").is_file()
 
     @property
@@ -298,7 +319,7 @@ def code_digest() -> str:
     return digest.hexdigest()[:32]
 
 
-def _environment(records: Records) -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command_line(),
@@ -308,8 +329,6 @@ def _environment(records: Records) -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "packages": package_versions(),
-        "records": str(records.folder.resolve()),
-        "fingerprint": records.index.get("fingerprint"),
     }
 
 

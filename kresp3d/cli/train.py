@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kresp3d.cli.options import config_file_option, override_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kresp3d.data.index import Records
+    from kresp3d.run_folder import RunFolder
 
 
 @click.command(name="train")
@@ -38,8 +45,7 @@ def command(
 
     from kresp3d.config import load_config
     from kresp3d.errors import UsageError
-    from kresp3d.last_words import last_words
-    from kresp3d.run_folder import RunFolder, command_line
+    from kresp3d.run_folder import RunFolder
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -62,25 +68,33 @@ def command(
         else:
             run = RunFolder.create(run.path, config, overwrite=overwrite)
 
-        from kresp3d.cli.evaluate import measure
         from kresp3d.cli.progress import prepare_with_progress
-        from kresp3d.data.index import reading
 
+        # Before TensorFlow is imported, which takes seconds and says nothing of a wrong path.
         records = prepare_with_progress(run.config.data)
+        train_and_measure(run, records, console, resume=resume, until=until)
 
-        # After the videos are prepared: TensorFlow takes seconds to import, and says nothing of a wrong path.
-        from kresp3d.training.fit import LESS_MEMORY, train
 
-        ended = (
-            f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
-            f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
-        )
-        with reading(records.folder), last_words(ended):
-            train(run, records, resume=resume, until=until, console=console)
-        split = run.config.evaluation.split
-        if split not in run.splits:
-            console.print(f"No {split} videos: nothing is measured.")
-            return
-        from kresp3d.inference.keras_engine import KerasEngine
+def train_and_measure(
+    run: RunFolder, records: Records, console: Console, *, resume: bool = False, until: int | None = None
+) -> None:
+    """Train a run, which this process holds, and measure it; see `kresp3d.training.fit.train`."""
+    from kresp3d.cli.evaluate import measure
+    from kresp3d.data.index import reading
+    from kresp3d.last_words import last_words
+    from kresp3d.run_folder import command_line
+    from kresp3d.training.fit import LESS_MEMORY, train
 
-        measure(run, KerasEngine(run), split, run.config.evaluation.clips, console, command_line(), trained_in=run)
+    ended = (
+        f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
+        f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
+    )
+    with reading(records.folder), last_words(ended):
+        train(run, records, resume=resume, until=until, console=console)
+    split = run.config.evaluation.split
+    if split not in run.splits:
+        console.print(f"No {split} videos: nothing is measured.")
+        return
+    from kresp3d.inference.keras_engine import KerasEngine
+
+    measure(run, KerasEngine(run), split, run.config.evaluation.clips, console, command_line(), trained_in=run)

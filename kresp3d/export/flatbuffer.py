@@ -76,10 +76,10 @@ class FlatBuffer:
         """Number of the memory that holds a tensor's values; constants of equal values share it."""
         return int(self._graph.Tensors(tensor).Buffer())
 
-    def values(self, tensor: int) -> npt.NDArray[np.int32]:
-        """The values of an int32 constant, in the file's own memory."""
+    def values(self, tensor: int) -> npt.NDArray[Any]:
+        """The values of a constant in a row, in the file's own memory."""
         data: npt.NDArray[np.uint8] = self._model.Buffers(self.buffer(tensor)).DataAsNumpy()
-        return data.view(np.int32)
+        return data.view(self.dtype(tensor).lower())
 
 
 def _names(enumeration: type) -> dict[int, str]:

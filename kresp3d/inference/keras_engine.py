@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -34,17 +35,24 @@ def load_network(run: RunFolder) -> keras.Model:
     """
     if not run.model_file.is_file():
         raise KrespError(f"{run.path} has no trained network yet (model.keras); finish an epoch of training first")
+    return load_network_file(run.model_file)
+
+
+def load_network_file(path: Path) -> keras.Model:
+    """The network in a `.keras` file that kresp3d wrote.
+
+    Raises:
+        KrespError: If it cannot be loaded.
+    """
     try:
-        with zipfile.ZipFile(run.model_file) as file:
+        with zipfile.ZipFile(path) as file:
             damaged = file.testzip()
         if damaged:
             raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
-        return keras.models.load_model(run.model_file, compile=False)
+        return keras.models.load_model(path, compile=False)
     except _NO_NETWORK as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise KrespError(
-            f"{run.model_file} cannot be loaded ({reason}); expected a network saved by `kresp3d train`"
-        ) from error
+        raise KrespError(f"{path} cannot be loaded ({reason}); expected a network saved by `kresp3d train`") from error
 
 
 def network_info(run: RunFolder) -> NetworkInfo:

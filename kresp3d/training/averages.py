@@ -9,7 +9,7 @@ import keras
 
 
 def moving_averages(model: keras.Model) -> list[tuple[keras.Variable, keras.Variable]]:
-    """Each trained variable of a compiled model with its moving average; none where the optimiser keeps none."""
+    """Each trained variable of a model with its moving average; none where its optimiser, a built one, keeps none."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not optimizer.use_ema:
         return []

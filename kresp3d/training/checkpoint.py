@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -63,14 +64,15 @@ class Checkpoints:
         folder: Where the checkpoints are; made with the first one.
         model: A compiled model whose optimiser is built.
         keep: So many of the last are kept, and one more until the new one is whole.
+        others: Variables that belong to the state besides.
     """
 
-    def __init__(self, folder: Path, model: keras.Model, keep: int = 1) -> None:
+    def __init__(self, folder: Path, model: keras.Model, keep: int = 1, others: Sequence[tf.Variable] = ()) -> None:
         self._folder = folder
         self._keep = keep
         self._progress = tf.Variable("", dtype=tf.string, trainable=False)
-        variables = [*model.variables, *model.optimizer.variables]
-        unique = {id(v): getattr(v, "value", v) for v in variables}
+        variables = [*model.variables, *model.optimizer.variables, *others]
+        unique = {id(v): v.value if isinstance(v, keras.Variable) else v for v in variables}
         self._checkpoint = tf.train.Checkpoint(progress=self._progress, variables=list(unique.values()))
 
     def save(self, progress: Progress) -> None:

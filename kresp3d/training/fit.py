@@ -12,11 +12,13 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
+from kresp3d.compression.methods import training_callback
 from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import measure_rate, steps_per_epoch, training_dataset
 from kresp3d.data.records import damage_named
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.inference.keras_engine import load_network_file
 from kresp3d.layers import Bottleneck
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
@@ -82,17 +84,19 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
 
-    if not (resume and run.has_data):
+    if not run.has_data:
         run.write_data(records)
     train_videos = run.records("train")
     steps = steps_per_epoch(len(train_videos), config)
     _check_profile(config.training, steps)
     scope = strategy.scope() if strategy else contextlib.nullcontext()
     with scope, _dtype_policy(config.training.precision):
-        network = build_model(config.model, len(run.classes))
+        network = _first_network(run)
         model = compile_model(network, config.training, len(run.classes), steps, replicas)
         validation, model.video_scores = _validation(run)
-        checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints)
+        compression = training_callback(config.compress, network, steps * config.training.epochs)
+        state = [] if compression is None else compression.variables
+        checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
         restored = checkpoints.restore() if resume else None
         if resume and restored is None and run.model_file.is_file():
             raise KrespError(
@@ -130,6 +134,7 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
     )
     callbacks: list[keras.callbacks.Callback] = [
         NanStop(),
+        *([] if compression is None else [compression]),
         LearningRate(make_schedule(config.training, steps)),
         AveragedValidation(),
         board,
@@ -173,6 +178,18 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
         highlight=False,
     )
     return progress
+
+
+def _first_network(run: RunFolder) -> keras.Model:
+    """The network that training begins with."""
+    if run.start_file.is_file():
+        return load_network_file(run.start_file)
+    if run.config.compress.methods:
+        raise UsageError(
+            f"{run.path} has no network to compress (start.keras); begin by `kresp3d compress RUN`, which also sets "
+            "compress.methods"
+        )
+    return build_model(run.config.model, len(run.classes))
 
 
 def compile_model(

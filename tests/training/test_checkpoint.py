@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import pytest
+import tensorflow as tf
 
 from kresp3d.errors import KrespError
 from kresp3d.training import checkpoint as module
@@ -61,6 +62,13 @@ def test_so_many_are_kept_and_the_last_comes_back(keep: int, tmp_path: Path) -> 
     model = compiled()
     assert Checkpoints(tmp_path, model, keep).restore() == Progress(epoch=5, history=[{"loss": 1.0}] * 5)
     assert model.layers[0].bias.numpy().tolist() == [5, 5, 5]
+
+
+def test_other_variables_belong_to_it(tmp_path: Path) -> None:
+    first, second = tf.Variable([1.0, 2.0]), tf.Variable([0.0, 0.0])
+    Checkpoints(tmp_path, compiled(), others=[first]).save(Progress(epoch=1))
+    assert Checkpoints(tmp_path, compiled(), others=[second]).restore() == Progress(epoch=1)
+    assert second.numpy().tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "remove", "empty index"])

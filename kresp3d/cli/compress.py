@@ -1,0 +1,84 @@
+"""`kresp3d compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kresp3d.cli.options import override_option
+
+if TYPE_CHECKING:
+    from kresp3d.config import Method
+
+
+@click.command(name="compress")
+@click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--method",
+    type=click.Choice(["prune", "prune-2x4"]),
+    required=True,
+    help="prune: the smallest weights become zero. prune-2x4: two of every four.",
+)
+@override_option
+@click.option("--out", type=click.Path(path_type=Path), metavar="RUN2", help="Run folder.  [default: RUN-METHOD]")
+@click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run folder.")
+@click.option(
+    "--until",
+    type=click.IntRange(1),
+    metavar="EPOCH",
+    help="Stop after this epoch, on the way to training.epochs; --resume goes on.",
+)
+@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
+def command(
+    source: Path,
+    method: Method,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    until: int | None,
+    overwrite: bool,
+) -> None:
+    """Make the network of a run smaller, and train it on meanwhile.
+
+    The result is a run folder like any other. What is done stands in its configuration under compress and training;
+    --set changes it.
+    """
+    from rich.console import Console
+
+    from kresp3d.errors import UsageError
+    from kresp3d.run_folder import RunFolder
+
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    trained = RunFolder.open(source)
+    resolved = source.resolve()
+    run = RunFolder(out or resolved.with_name(f"{resolved.name}-{method}"))
+    if run.path.resolve() == resolved:
+        raise UsageError(f"--out {run.path} is the run itself; give another folder")
+    resume = resume and run.config_file.is_file()
+    if not resume:
+        run.check_free(overwrite=overwrite)
+
+    # After the options are looked at: TensorFlow takes seconds to import.
+    from kresp3d.cli.train import train_and_measure
+    from kresp3d.compression.compress import begin, check, compress_config
+    from kresp3d.data.index import read_index
+
+    config = compress_config(trained, method, overrides)
+    if not resume:
+        check(trained, config)
+    console = Console(highlight=False, soft_wrap=True)
+    with run.locked():
+        if resume:
+            run.check_config(config)
+        else:
+            run = RunFolder.create(run.path, config, overwrite=overwrite)
+        if not run.start_file.is_file():
+            begin(trained, run)
+        train_and_measure(run, read_index(run.records_folder), console, resume=resume, until=until)
+
+        from kresp3d.compression.report import report
+
+        console.print(report(trained, run))

@@ -1,0 +1,108 @@
+"""From a trained run to the beginning of one that compresses its network.
+
+RUN/model.keras ── what the method begins with ──▶ RUN2/start.keras ── trained on, compressed ──▶ RUN2/model.keras
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+
+from kresp3d.compression.kernels import choose_kernels
+from kresp3d.config import CompressConfig, Config, Method, changed_keys, override_config, parse_config
+from kresp3d.errors import UsageError
+from kresp3d.files import written_aside
+from kresp3d.inference.keras_engine import load_network
+from kresp3d.run_folder import RunFolder
+
+#: What a run that compresses may have otherwise than the run whose network it begins with.
+FREE = ("name", "seed", "training", "compress", "clip.augment", "clip.per_video", "evaluation", "tune", "data.memory")
+
+
+def compress_config(source: RunFolder, method: Method, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a run that compresses another one's network.
+
+    That of the other run with a shorter training at a lower rate, and `overrides` over it.
+
+    Args:
+        source: The run whose network is compressed.
+        method: How.
+        overrides: `a.b=value` strings, values in YAML.
+
+    Raises:
+        UsageError: If the method has been used on the network already, cannot take it, or an override is not accepted.
+    """
+    config = source.config
+    if method in config.compress.methods:
+        raise UsageError(
+            f"{source.path} is the result of {method} already; compress the run it was made of with other settings, "
+            "or use another method on this one"
+        )
+    values = config.to_values()
+    values["name"] = f"{config.name}-{method}"
+    values["compress"] = {**CompressConfig().model_dump(mode="json"), "methods": [*config.compress.methods, method]}
+    values["training"].update(fine_tuning(config))
+    begun = override_config(parse_config(values, str(source.config_file)), overrides, "the options")
+    _check(source, begun, (*config.compress.methods, method))
+    return begun
+
+
+def fine_tuning(config: Config) -> dict[str, object]:
+    """The keys of `training` that differ where a trained network is trained on."""
+    training = config.training
+    return {
+        "epochs": max(1, math.ceil(training.epochs / 2)),
+        "learning_rate": training.learning_rate / 4,
+        "warmup_epochs": min(1.0, training.warmup_epochs),
+        # The last epoch is the one that is compressed most.
+        "keep": "last",
+        "early_stop": None,
+        "profile": None,
+    }
+
+
+def _check(source: RunFolder, config: Config, methods: tuple[Method, ...]) -> None:
+    if config.compress.methods != methods:
+        raise UsageError("compress.methods is set by --method alone")
+    changed = changed_keys(source.config, config, besides=FREE)
+    if changed:
+        key, mine, other = changed[0]
+        raise UsageError(f"{key} is {mine} in {source.path}, whose network is to be compressed; received {other}")
+    training, compress = config.training, config.compress
+    rises = compress.method == "prune" and compress.schedule == "polynomial"
+    if rises and (training.keep == "best" or training.early_stop is not None):
+        raise UsageError(
+            "prune makes a network sparser from epoch to epoch, so the last one has to be kept: set training.keep to "
+            "last and training.early_stop to null, or compress.schedule to constant"
+        )
+
+
+def check(source: RunFolder, config: Config) -> None:
+    """Make sure that a run's network can be compressed; changes nothing.
+
+    Args:
+        source: The run.
+        config: What `compress_config` gave.
+
+    Raises:
+        KrespError: If there is no network, or no training videos are at hand.
+        UsageError: If the network cannot be compressed as the configuration says.
+    """
+    source.records("train")
+    chosen = choose_kernels(load_network(source), config.compress.layers)
+    deep = [kernel.name for kernel in chosen if len(kernel.variable.shape) == 5]
+    if config.compress.method == "prune-2x4" and deep:
+        raise UsageError(f"prune-2x4 is for 2D kernels, and that of {deep[0]} is a 3D one; leave it out, or use prune")
+
+
+def begin(source: RunFolder, run: RunFolder) -> None:
+    """Put into a run, which has its configuration, what its training begins with.
+
+    Raises:
+        KrespError: If the disk is full.
+    """
+    with run.disk_errors():
+        run.write_data_of(source)
+        with written_aside(run.start_file) as temporary:
+            shutil.copyfile(source.model_file, temporary)

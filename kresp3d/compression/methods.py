@@ -1,0 +1,29 @@
+"""The methods, by the names that `kresp3d compress --method` knows them by."""
+
+from __future__ import annotations
+
+import keras
+
+from kresp3d.compression.kernels import Kernel, choose_kernels, kernels
+from kresp3d.compression.pruning import KeepZeros, Prune
+from kresp3d.config import CompressConfig
+
+
+def training_callback(config: CompressConfig, network: keras.Model, steps: int) -> KeepZeros | None:
+    """What compresses a network while it is trained; `None` where nothing does.
+
+    Args:
+        config: How.
+        network: The network that training begins with.
+        steps: Steps of the whole training.
+    """
+    if config.method is None:
+        return None
+    if config.method in ("prune", "prune-2x4"):
+        return Prune(choose_kernels(network, config.layers), config, steps, two_of_four=config.method == "prune-2x4")
+    return KeepZeros(sparse_kernels(network))
+
+
+def sparse_kernels(network: keras.Model) -> list[Kernel]:
+    """The kernels that were pruned."""
+    return [kernel for kernel in kernels(network) if kernel.zeros]

@@ -1,0 +1,164 @@
+"""`kresp3d compress` from end to end, on encoded videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from kresp3d.cli.main import main
+from kresp3d.compression.kernels import choose_kernels, kernels
+from kresp3d.inference.keras_engine import load_network
+from kresp3d.run_folder import RunFolder
+
+#: A training of 30 steps an epoch that takes no time for pictures.
+SHORT = ["--set", "training.epochs=2", "--set", "training.tensorboard_every=0"]
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def sentence(capfd: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+    capfd.readouterr()
+    assert run(*words) == code
+    line = capfd.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("Error: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def pruned(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("compressed") / "pruned"
+    assert (
+        run("compress", trained_run, "--method", "prune", *SHORT, "--set", "compress.sparsity=0.5", "--out", out) == 0
+    )
+    return out
+
+
+def test_the_result_is_a_run_like_any_other_whose_weights_are_zero(pruned: Path, trained_run: Path, capfd) -> None:
+    network = load_network(RunFolder.open(pruned))
+    for kernel in choose_kernels(network, None):
+        assert kernel.zeros / kernel.size == pytest.approx(0.5, abs=0.5 / kernel.size + 1e-6), kernel.name
+    before, after = (json.loads((path / "metrics.json").read_text())["video_top1"] for path in (trained_run, pruned))
+    assert after >= before - 0.2
+    for name in ("catalog.csv", "classes.txt"):
+        assert (pruned / name).read_bytes() == (trained_run / name).read_bytes()
+    config = yaml.safe_load((pruned / "config.yaml").read_text())
+    assert config["name"] == "tiny-prune" and config["compress"]["methods"] == ["prune"]
+    assert run("evaluate", pruned) == 0
+    assert "code has changed" not in capfd.readouterr().err
+    assert json.loads((pruned / "metrics.json").read_text())["video_top1"] == after
+
+
+def test_what_it_has_come_to_is_printed_and_noted(pruned: Path) -> None:
+    values = json.loads((pruned / "compression.json").read_text())
+    network = load_network(RunFolder.open(pruned))
+    assert values["after"]["zeros"] == sum(kernel.zeros for kernel in kernels(network))
+    assert values["before"]["zeros"] == 0 and values["before"]["weights"] == values["after"]["weights"]
+    assert values["after"]["gzip"] < values["before"]["gzip"] <= values["before"]["float32"] * 1.01
+
+
+def test_exported_files_have_the_zeros(pruned: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
+    from kresp3d.export.flatbuffer import FlatBuffer
+
+    words = ("--format", "litert", "--format", "saved_model", "--quantize", "none", "--quantize", "int8")
+    assert run("export", pruned, *words, "--to", tmp_path) == 0
+    chosen = choose_kernels(load_network(RunFolder.open(pruned)), None)
+    expected = sorted((kernel.size, kernel.zeros) for kernel in chosen)
+
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    found = [(v.numpy().size, int((v.numpy() == 0).sum())) for v in loaded.weights if len(v.shape) > 1]
+    assert set(expected) <= set(found)
+    for name in ("tiny-prune-float32.tflite", "tiny-prune-int8.tflite"):
+        buffer = FlatBuffer((tmp_path / name).read_bytes())
+        operators = [o for o in buffer.operators() if o.name in ("CONV_2D", "FULLY_CONNECTED")]
+        tensors = [buffer.values(operator.inputs[1]) for operator in operators]
+        found = [(tensor.size, int((tensor == 0).sum())) for tensor in tensors]
+        for size, zeros in expected:
+            # Small weights are rounded to zero besides.
+            assert any(size == other and zeros <= count for other, count in found), (name, size, zeros)
+
+
+def test_a_compressed_network_is_compressed_again_and_keeps_its_zeros(pruned: Path, tmp_path: Path) -> None:
+    assert run("compress", pruned, "--method", "prune-2x4", *SHORT, "--out", tmp_path / "again") == 0
+    before, after = (load_network(RunFolder.open(path)) for path in (pruned, tmp_path / "again"))
+    for one, two in zip(kernels(before), kernels(after), strict=True):
+        assert not two.variable.numpy()[one.variable.numpy() == 0].any()
+    config = RunFolder.open(tmp_path / "again").config
+    assert config.compress.methods == ("prune", "prune-2x4") and config.name == "tiny-prune-prune-2x4"
+
+
+def test_killed_and_resumed_it_ends_at_the_same_weights(trained_run: Path, tmp_path: Path) -> None:
+    command = ["compress", trained_run, "--method", "prune", *SHORT, "--set", "training.epochs=4"]
+    assert run(*command, "--out", tmp_path / "whole") == 0
+    out = tmp_path / "parts"
+    words = [sys.executable, "-m", "kresp3d", *map(str, command), "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / "history.csv").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    # By the one or the other command.
+    assert run("train", "--resume", "--out", out, "--until", 3) == 0
+    assert run(*command, "--out", out, "--resume") == 0
+    whole, parts = (load_network(RunFolder.open(tmp_path / name)) for name in ("whole", "parts"))
+    for one, two in zip(kernels(whole), kernels(parts), strict=True):
+        np.testing.assert_array_equal(one.variable.numpy() == 0, two.variable.numpy() == 0)
+        np.testing.assert_allclose(one.variable.numpy(), two.variable.numpy(), atol=1e-4)
+
+
+def test_a_kill_before_training_has_begun_is_gone_on_from(trained_run: Path, tmp_path: Path) -> None:
+    command = ["compress", trained_run, "--method", "prune", *SHORT, "--out", tmp_path / "run"]
+    assert run(*command, "--until", 1) == 0
+    for name in ("start.keras", "environment.json", "model.keras", "history.csv", "training.json"):
+        (tmp_path / "run" / name).unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert run(*command, "--resume") == 0
+    assert (tmp_path / "run" / "compression.json").is_file()
+
+
+def test_bad_input_is_a_sentence(pruned: Path, trained_run: Path, tmp_path: Path, capfd) -> None:
+    out = ("--out", tmp_path / "out")
+    prune = ("compress", trained_run, "--method", "prune", *out)
+    assert "the result of prune already" in sentence(capfd, 2, "compress", pruned, "--method", "prune", *out)
+    for sparsity in ("1.0", "-0.5", "0"):
+        assert "compress.sparsity" in sentence(capfd, 2, *prune, "--set", f"compress.sparsity={sparsity}")
+    assert "no layer 'res9*'" in sentence(capfd, 2, *prune, "--set", "compress.layers=[res9*]")
+    assert "compress.layers" in sentence(capfd, 2, *prune, "--set", "compress.layers=[]")
+    assert "model.width is 4 in" in sentence(capfd, 2, *prune, "--set", "model.width=8")
+    assert "set training.keep to last" in sentence(capfd, 2, *prune, "--set", "training.keep=best")
+    assert "compress.methods" in sentence(capfd, 2, *prune, "--set", "compress.methods=[prune-2x4]")
+    assert "is the run itself" in sentence(capfd, 2, "compress", trained_run, "--method", "prune", "--out", trained_run)
+    assert "is no run folder" in sentence(capfd, 1, "compress", tmp_path / "none", "--method", "prune", *out)
+    assert not (tmp_path / "out" / "model.keras").exists()
+
+
+def test_a_run_without_its_training_videos_is_a_sentence(trained_run: Path, tmp_path: Path, capfd) -> None:
+    run_folder = shutil.copytree(trained_run, tmp_path / "run")
+    environment = json.loads((run_folder / "environment.json").read_text())
+    (run_folder / "environment.json").write_text(json.dumps(environment | {"records": str(tmp_path / "gone")}))
+    line = sentence(capfd, 1, "compress", run_folder, "--method", "prune", "--out", tmp_path / "out")
+    assert "gone" in line and "kresp3d data prepare" in line
+    assert not (tmp_path / "out" / "start.keras").exists()
+
+
+def test_a_configuration_that_says_compress_is_not_trained_from_scratch(tiny_config, tmp_path: Path, capfd) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({**tiny_config, "compress": {"methods": ["prune"]}}))
+    assert "begin by `kresp3d compress RUN`" in sentence(capfd, 2, "train", "--config", path, "--out", tmp_path / "out")
