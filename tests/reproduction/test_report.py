@@ -23,7 +23,7 @@ def folder(tmp_path):
             path = folder.training(row, seed).path
             path.mkdir(parents=True)
             environment = {"kresp3d": "0.1.0", "python": "3.11.7", "packages": packages}
-            (path / "environment.json").write_text(json.dumps(environment))
+            (path / "environment.json").write_text(json.dumps({"records": "records", **environment}))
     return folder
 
 
