@@ -37,7 +37,7 @@ Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
-Method = Literal["prune", "prune-2x4"]
+Method = Literal["prune", "prune-2x4", "qat"]
 
 
 class Section(BaseModel):

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--method",
-    type=click.Choice(["prune", "prune-2x4"]),
+    type=click.Choice(["prune", "prune-2x4", "qat"]),
     required=True,
-    help="prune: the smallest weights become zero. prune-2x4: two of every four.",
+    help="prune: the smallest weights become zero. prune-2x4: two of every four. qat: "
+    "learn with the rounding of an int8 file.",
 )
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN2", help="Run folder.  [default: RUN-METHOD]")

@@ -6,12 +6,13 @@ RUN/model.keras ── what the method begins with ──▶ RUN2/start.keras �
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 
 from kresp3d.compression.kernels import choose_kernels
+from kresp3d.compression.quantization import begin_quantization
 from kresp3d.config import CompressConfig, Config, Method, changed_keys, override_config, parse_config
 from kresp3d.errors import UsageError
+from kresp3d.export.calibration import calibration_frames
 from kresp3d.files import written_aside
 from kresp3d.inference.keras_engine import load_network
 from kresp3d.run_folder import RunFolder
@@ -34,24 +35,30 @@ def compress_config(source: RunFolder, method: Method, overrides: Sequence[str] 
         UsageError: If the method has been used on the network already, cannot take it, or an override is not accepted.
     """
     config = source.config
+    if "qat" in config.compress.methods:
+        raise UsageError(f"{source.path} was trained for int8 (qat), which comes last; compress the run it was made of")
     if method in config.compress.methods:
         raise UsageError(
             f"{source.path} is the result of {method} already; compress the run it was made of with other settings, "
             "or use another method on this one"
         )
+    if method == "qat" and config.model.variant == "full3d":
+        raise UsageError(f"{source.path} is a full3d network, whose 3D convolutions have no int8 form; qat needs p3d")
     values = config.to_values()
     values["name"] = f"{config.name}-{method}"
     values["compress"] = {**CompressConfig().model_dump(mode="json"), "methods": [*config.compress.methods, method]}
-    values["training"].update(fine_tuning(config))
+    values["training"].update(fine_tuning(config, method))
     begun = override_config(parse_config(values, str(source.config_file)), overrides, "the options")
     _check(source, begun, (*config.compress.methods, method))
     return begun
 
 
-def fine_tuning(config: Config) -> dict[str, object]:
+def fine_tuning(config: Config, method: Method) -> dict[str, object]:
     """The keys of `training` that differ where a trained network is trained on."""
     training = config.training
+    for_int8 = {"precision": "float32", "gradient_checkpointing": False} if method == "qat" else {}
     return {
+        **for_int8,
         "epochs": max(1, math.ceil(training.epochs / 2)),
         "learning_rate": training.learning_rate / 4,
         "warmup_epochs": min(1.0, training.warmup_epochs),
@@ -70,6 +77,16 @@ def _check(source: RunFolder, config: Config, methods: tuple[Method, ...]) -> No
         key, mine, other = changed[0]
         raise UsageError(f"{key} is {mine} in {source.path}, whose network is to be compressed; received {other}")
     training, compress = config.training, config.compress
+    if compress.method == "qat" and (training.precision != "float32" or training.gradient_checkpointing):
+        raise UsageError(
+            "qat rounds in float32 and keeps what it rounds: training.precision must be float32 and "
+            "training.gradient_checkpointing false"
+        )
+    if compress.method != "qat" and training.precision != source.config.training.precision:
+        raise UsageError(
+            f"training.precision is that of the network, {source.config.training.precision}; received "
+            f"{training.precision}"
+        )
     rises = compress.method == "prune" and compress.schedule == "polynomial"
     if rises and (training.keep == "best" or training.early_stop is not None):
         raise UsageError(
@@ -100,9 +117,12 @@ def begin(source: RunFolder, run: RunFolder) -> None:
     """Put into a run, which has its configuration, what its training begins with.
 
     Raises:
-        KrespError: If the disk is full.
+        KrespError: If the disk is full, or the records are gone or damaged.
     """
+    network = load_network(source)
+    if run.config.compress.method == "qat":
+        network = begin_quantization(network, calibration_frames(source))
     with run.disk_errors():
         run.write_data_of(source)
         with written_aside(run.start_file) as temporary:
-            shutil.copyfile(source.model_file, temporary)
+            network.save(temporary)

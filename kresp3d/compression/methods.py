@@ -6,6 +6,7 @@ import keras
 
 from kresp3d.compression.kernels import Kernel, choose_kernels, kernels
 from kresp3d.compression.pruning import KeepZeros, Prune
+from kresp3d.compression.quantization import Quantize
 from kresp3d.config import CompressConfig
 
 
@@ -21,7 +22,7 @@ def training_callback(config: CompressConfig, network: keras.Model, steps: int) 
         return None
     if config.method in ("prune", "prune-2x4"):
         return Prune(choose_kernels(network, config.layers), config, steps, two_of_four=config.method == "prune-2x4")
-    return KeepZeros(sparse_kernels(network))
+    return Quantize(network, sparse_kernels(network))
 
 
 def sparse_kernels(network: keras.Model) -> list[Kernel]:

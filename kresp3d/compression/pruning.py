@@ -55,6 +55,10 @@ class KeepZeros(keras.callbacks.Callback):
     def renew(self) -> None:
         """Change the masks, if that is due."""
 
+    def kernel_values(self) -> list[tuple[keras.Variable, Any]]:
+        """Kernels, and the values with which the network computes in their place."""
+        return []
+
 
 class Prune(KeepZeros):
     """Sets the smallest weights of each kernel to zero, more and more of them.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule
 
 #: Two zeros in every four neighbouring inputs, which sparse tensor cores and XNNPACK compute faster.
@@ -58,3 +59,47 @@ class MagnitudePruning(pruning_impl.Pruning):
             return super()._maybe_update_block_mask(weights)
         threshold, mask = super()._maybe_update_block_mask(tf.reshape(weights, [-1, weights.shape[-1]]))
         return threshold, tf.reshape(mask, weights.shape)
+
+
+def widen_range(inputs: tf.Tensor, low: tf.Variable, high: tf.Variable) -> None:
+    """Make a range, of which 0 is always a part, hold all values of a tensor too."""
+    quant_ops.AllValuesQuantize(inputs, low, high, is_training=True)
+
+
+def round_in_moving_range(
+    inputs: tf.Tensor, low: tf.Variable, high: tf.Variable, *, decay: float, training: bool
+) -> tf.Tensor:
+    """Round a tensor to 256 values in a range; in training, move the range towards that of the tensor first."""
+    return quant_ops.MovingAvgQuantize(inputs, low, high, ema_decay=decay, is_training=training)
+
+
+def round_in_fixed_range(inputs: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Round a tensor to 256 values between two numbers."""
+    return quant_ops.FixedQuantize(inputs, low, high)
+
+
+def round_kernel(kernel: tf.Tensor, *, per_channel: bool) -> tf.Tensor:
+    """Round a kernel to the 255 values of a symmetric range, which ends with its largest magnitude.
+
+    Args:
+        kernel: `[inputs, outputs]` or `[rows, columns, inputs, outputs]`.
+        per_channel: Whether each output has a range of its own.
+    """
+    shape = [kernel.shape[-1]] if per_channel else []
+    # The last value's range is a function of the kernel alone, but its quantiser wants variables to keep it in.
+    low, high = _Kept(shape), _Kept(shape)
+    # No reshape before or after: LiteRT's converter follows the channels through none.
+    return quant_ops.LastValueQuantize(kernel, low, high, per_channel=per_channel, symmetric=True, narrow_range=True)
+
+
+class _Kept:
+    """In place of a variable: what is assigned to it."""
+
+    def __init__(self, shape: list[int]) -> None:
+        self._shape = tf.TensorShape(shape)
+
+    def get_shape(self) -> tf.TensorShape:
+        return self._shape
+
+    def assign(self, value: tf.Tensor, name: str | None = None) -> tf.Tensor:
+        return value

@@ -118,7 +118,7 @@ def export(
         rows = read_parity(folder)
         if not overwrite:
             _check_free(folder, rows, run, engine.info.source, plan)
-        calibration = calibration_frames(run) if any(a.quantize == "int8" for a in plan) else None
+        calibration = calibration_frames(run) if _is_calibrated(run, plan) else None
         with _disk_errors(folder, "nothing was changed there"):
             scratch = tempfile.TemporaryDirectory(prefix=_ASIDE, dir=folder)
         with scratch as name:
@@ -137,6 +137,9 @@ def export(
 def _quantizations(
     run: RunFolder, formats: Sequence[ExportFormat], wanted: Sequence[Quantize] | None
 ) -> tuple[Quantize, ...]:
+    for_int8 = "qat" in run.config.compress.methods
+    if wanted is None and for_int8:
+        return ("int8",)
     if wanted is None:
         # 3D convolutions, as the baseline has, stay floats in LiteRT.
         return tuple(q for q in QUANTIZE if q != "int8" or run.config.model.variant != "full3d")
@@ -146,6 +149,11 @@ def _quantizations(
             "litert, or leave out --quantize"
         )
     return tuple(dict.fromkeys(wanted))
+
+
+def _is_calibrated(run: RunFolder, plan: Sequence[Artefact]) -> bool:
+    """Whether ranges are to be measured, which a network that was trained for int8 knows."""
+    return "qat" not in run.config.compress.methods and any(artefact.quantize == "int8" for artefact in plan)
 
 
 def _check_folder(folder: Path, formats: Sequence[ExportFormat]) -> None:

@@ -15,10 +15,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kresp3d.compression.kernels import kernels
 from kresp3d.errors import KrespError
 from kresp3d.inference.litert_engine import LiteRTEngine, pack
 from kresp3d.inference.network_info import NetworkInfo, Quantize
-from kresp3d.models.inference_network import inference_network
+from kresp3d.models.inference_network import inference_network, rounds_as_int8
 from kresp3d.quiet import held_stderr
 
 #: Fewest clips on which the range of every tensor is measured: with fewer, values of new clips fall out of it.
@@ -26,6 +27,9 @@ MIN_CALIBRATION_CLIPS = 50
 
 #: Clips on which the mean error of every layer is measured; a mean over a picture and a clip needs fewer than a range.
 CORRECTION_CLIPS = 40
+
+#: Of probabilities in an int8 network, which are multiples of 1/256.
+PROBABILITY_RANGE = (0.0, 255 / 256)
 
 #: By how much the probabilities of a class may fail to add up to 1.
 _SUM_TOLERANCE = 1e-3
@@ -51,15 +55,18 @@ def write_litert(
         quantize: `none` computes and stores float32; `float16` stores float16; `dynamic` stores int8 weights and keeps
             float32 between the layers; `int8` computes everything in integers.
         calibration: For `int8`, clips of training videos, uint8 `[B, frames + step, size, size, 3]` each, at least
-            `MIN_CALIBRATION_CLIPS` in all.
+            `MIN_CALIBRATION_CLIPS` in all. Not for a network that was trained for int8: it has learned its ranges.
 
     Raises:
         KrespError: If LiteRT is not installed, there are too few clips, or the network needs what LiteRT does not have.
     """
     _check_installed()
     info = info.model_copy(update={"format": "litert", "quantize": quantize})
-    clips = calibration_clips(calibration) if quantize == "int8" else None
-    network = convert(trained, quantize, clips)
+    is_rounded = rounds_as_int8(trained)
+    if is_rounded and quantize != "int8":
+        raise KrespError(f"{path.name}: the network was trained for int8 (qat); export it by --quantize int8 alone")
+    clips = calibration_clips(calibration) if quantize == "int8" and not is_rounded else None
+    network = convert_rounded(trained) if is_rounded else convert(trained, quantize, clips)
     if clips is not None:
         from kresp3d.export.bias_correction import correct_biases
 
@@ -129,6 +136,43 @@ def convert(trained: keras.Model, quantize: Quantize, clips: npt.NDArray[np.uint
         file = Path(folder) / "network.tflite"
         network.export(str(file), format="litert", input_signature={"frames": spec}, verbose=False, **options)
         return file.read_bytes()
+
+
+def convert_rounded(trained: keras.Model) -> bytes:
+    """Convert a network that was trained for int8, with the ranges that it has learned.
+
+    Args:
+        trained: A network that rounds as an int8 network does, and whose kernels are rounded.
+
+    Returns:
+        The int8 LiteRT file, with no description yet.
+    """
+    import tensorflow as tf
+
+    from kresp3d.compression.quantization import rounded
+    from kresp3d.compression.tfmot_bridge import round_in_fixed_range
+
+    network = inference_network(trained, input_dtype="float32")
+    shape = network.input["frames"].shape[1:]
+
+    # The converter takes ranges from operations that round, and these stand for integers in the file.
+    @tf.function(input_signature=[tf.TensorSpec([1, *shape], tf.float32, name="frames")], autograph=False)
+    def score(frames: Any) -> dict[str, Any]:
+        frames = round_in_fixed_range(frames, 0.0, 255.0)
+        with keras.StatelessScope(state_mapping=[(kernel.variable, rounded(kernel)) for kernel in kernels(network)]):
+            probabilities = network({"frames": frames}, training=False)
+        return {"probabilities": round_in_fixed_range(probabilities, *PROBABILITY_RANGE)}
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.variables]
+    with tempfile.TemporaryDirectory() as folder, held_stderr():
+        tf.saved_model.save(module, folder, signatures={"serving_default": score})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.inference_input_type = tf.uint8
+        file: bytes = converter.convert()
+        return file
 
 
 def check_operators(network: bytes, path: Path, *, integer: bool) -> None:

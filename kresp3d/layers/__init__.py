@@ -8,6 +8,8 @@ from kresp3d.layers.factorized_conv import FactorizedConv
 from kresp3d.layers.feature_residual import FeatureResidual
 from kresp3d.layers.pseudo3d import Pseudo3D
 from kresp3d.layers.residual_frames import ResidualFrames
+from kresp3d.layers.rounded_rescaling import RoundedRescaling
+from kresp3d.layers.rounding import Rounding
 from kresp3d.layers.spatial_max_pool import SpatialMaxPool
 from kresp3d.layers.stem import Stem
 
@@ -20,6 +22,8 @@ __all__ = [
     "FeatureResidual",
     "Pseudo3D",
     "ResidualFrames",
+    "RoundedRescaling",
+    "Rounding",
     "SpatialMaxPool",
     "Stem",
 ]

@@ -11,6 +11,7 @@ from kresp3d.layers.batch_norm import moving_statistics_stay
 from kresp3d.layers.conv_norm import ConvNorm
 from kresp3d.layers.factorized_conv import FactorizedConv
 from kresp3d.layers.pseudo3d import Pseudo3D
+from kresp3d.layers.rounding import Rounding
 
 
 @keras.saving.register_keras_serializable(package="kresp3d")
@@ -32,6 +33,7 @@ class Bottleneck(keras.layers.Layer):
         feature_residual: See `Pseudo3D`.
         attention_pool: See `Pseudo3D`.
         norm: See `ConvNorm`.
+        rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
 
     Attributes:
         gradient_checkpointing: Whether training keeps the block's input alone and computes the rest anew for the
@@ -51,6 +53,7 @@ class Bottleneck(keras.layers.Layer):
         feature_residual: bool = True,
         attention_pool: Literal["space_time", "space"] = "space_time",
         norm: str = "batch",
+        rounds: bool = False,
         **kwargs: Any,
     ) -> None:
         if variant not in ("p3d", "full3d"):
@@ -65,6 +68,8 @@ class Bottleneck(keras.layers.Layer):
         self.attention_pool = attention_pool
         self.norm = norm
         self.gradient_checkpointing = False
+        places = ("reduce", "project", "shortcut", "output")
+        self.rounding = Rounding(places, rounds=rounds, dtype=self.dtype_policy, name="rounding")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         policy = self.dtype_policy
@@ -109,6 +114,7 @@ class Bottleneck(keras.layers.Layer):
             feature_residual=self.has_feature_residual,
             attention_pool=self.attention_pool,
             norm=self.norm,
+            rounds=self.rounding.rounds,
             dtype=policy,
             name="pseudo3d",
         )
@@ -129,11 +135,13 @@ class Bottleneck(keras.layers.Layer):
         return keras.remat(block)(inputs)
 
     def _block(self, inputs: Any, training: bool | None) -> Any:
-        x = self.reduce(inputs, training=training)
+        x = self.rounding(self.reduce(inputs, training=training), place="reduce")
         x = self.middle(x, training=training)
-        x = self.project(x, training=training)
-        shortcut = inputs if self.shortcut is None else self.shortcut(inputs, training=training)
-        return ops.relu(x + shortcut)
+        x = self.rounding(self.project(x, training=training), place="project")
+        shortcut = inputs
+        if self.shortcut is not None:
+            shortcut = self.rounding(self.shortcut(inputs, training=training), place="shortcut")
+        return self.rounding(ops.relu(x + shortcut))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         conv = FactorizedConv(self.filters * self.expansion, (1, 1), self.spatial_stride)
@@ -150,4 +158,5 @@ class Bottleneck(keras.layers.Layer):
             "feature_residual": self.has_feature_residual,
             "attention_pool": self.attention_pool,
             "norm": self.norm,
+            "rounds": self.rounding.rounds,
         }

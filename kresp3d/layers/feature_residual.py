@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kresp3d.layers.rounding import Rounding
 from kresp3d.layers.subsample import subsample
 
 
@@ -19,16 +20,18 @@ class FeatureResidual(keras.layers.Layer):
 
     Args:
         spatial_stride: Keep every so many rows and columns, to match branches with a strided convolution.
+        rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
 
     Input shape: `[batch, frames, height, width, channels]`.
     Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), channels]`.
     """
 
-    def __init__(self, spatial_stride: int = 1, **kwargs: Any) -> None:
+    def __init__(self, spatial_stride: int = 1, rounds: bool = False, **kwargs: Any) -> None:
         if spatial_stride < 1:
             raise ValueError(f"FeatureResidual: spatial_stride must be at least 1, received {spatial_stride}")
         super().__init__(**kwargs)
         self.spatial_stride = spatial_stride
+        self.rounding = Rounding(("later", "earlier"), rounds=rounds, dtype=self.dtype_policy, name="rounding")
 
     def call(self, inputs: Any) -> Any:
         f = subsample(inputs, self.spatial_stride)
@@ -37,8 +40,9 @@ class FeatureResidual(keras.layers.Layer):
         neighbours = (ops.shape(f)[0], frames - 1, *rest)
         following, preceding = (ops.slice(f, (0, start, 0, 0, 0), neighbours) for start in (1, 0))
         # abs(following - preceding); see ResidualFrames.
-        difference = ops.relu(following - preceding) + ops.relu(preceding - following)
-        return ops.pad(difference, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
+        later = self.rounding(ops.relu(following - preceding), place="later")
+        earlier = self.rounding(ops.relu(preceding - following), place="earlier")
+        return ops.pad(later + earlier, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, frames, *picture, channels = input_shape
@@ -46,4 +50,4 @@ class FeatureResidual(keras.layers.Layer):
         return (batch, frames, *strided, channels)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "spatial_stride": self.spatial_stride}
+        return {**super().get_config(), "spatial_stride": self.spatial_stride, "rounds": self.rounding.rounds}

@@ -11,6 +11,7 @@ from kresp3d.layers.channel_attention import ChannelAttention
 from kresp3d.layers.conv_norm import ConvNorm
 from kresp3d.layers.factorized_conv import FactorizedConv
 from kresp3d.layers.feature_residual import FeatureResidual
+from kresp3d.layers.rounding import Rounding
 
 
 @keras.saving.register_keras_serializable(package="kresp3d")
@@ -28,6 +29,7 @@ class Pseudo3D(keras.layers.Layer):
         feature_residual: Whether there is a third branch.
         attention_pool: See `ChannelAttention`.
         norm: See `ConvNorm`.
+        rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
 
     Input shape: `[batch, frames, height, width, channels]`.
     Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), 2 * filters]`, with
@@ -42,6 +44,7 @@ class Pseudo3D(keras.layers.Layer):
         feature_residual: bool = True,
         attention_pool: Literal["space_time", "space"] = "space_time",
         norm: str = "batch",
+        rounds: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,9 +58,11 @@ class Pseudo3D(keras.layers.Layer):
         self.appearance = ConvNorm(appearance, norm, dtype=policy, name="appearance")
         self.motion = ConvNorm(motion, norm, dtype=policy, name="motion")
         self.feature_residual = (
-            FeatureResidual(spatial_stride, dtype=policy, name="feature_residual") if feature_residual else None
+            FeatureResidual(spatial_stride, rounds, dtype=policy, name="feature_residual") if feature_residual else None
         )
-        self.attention = ChannelAttention(attention_pool, dtype=policy, name="attention") if attention else None
+        # After the concatenation alone, whose parts an int8 network has in one range.
+        self.rounding = Rounding(rounds=rounds, dtype=policy, name="rounding")
+        self.attention = ChannelAttention(attention_pool, rounds, dtype=policy, name="attention") if attention else None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.appearance.build(input_shape)
@@ -69,6 +74,7 @@ class Pseudo3D(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         f = ops.concatenate(list(self.branches(inputs, training=training).values()), axis=-1)
+        f = self.rounding(f)
         return f if self.attention is None else self.attention(f)
 
     def branches(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
@@ -98,4 +104,5 @@ class Pseudo3D(keras.layers.Layer):
             "feature_residual": self.feature_residual is not None,
             "attention_pool": self.attention_pool,
             "norm": self.norm,
+            "rounds": self.rounding.rounds,
         }

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kresp3d.layers.rounding import Rounding
+
 
 @keras.saving.register_keras_serializable(package="kresp3d")
 class ResidualFrames(keras.layers.Layer):
@@ -17,23 +19,28 @@ class ResidualFrames(keras.layers.Layer):
 
     Args:
         step: The step size `s`, at least 1.
+        rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
 
     Input shape: `[batch, frames + step, height, width, channels]`, any numeric dtype.
     Output shape: `[batch, frames, height, width, channels]`, floating point, in the units of the input.
     """
 
-    def __init__(self, step: int = 1, **kwargs: Any) -> None:
+    def __init__(self, step: int = 1, rounds: bool = False, **kwargs: Any) -> None:
         if step < 1:
             raise ValueError(f"ResidualFrames: step must be at least 1, received {step}")
         super().__init__(**kwargs)
         self.step = step
+        places = ("later", "earlier", "difference")
+        self.rounding = Rounding(places, rounds=rounds, dtype=self.dtype_policy, name="rounding")
 
     def call(self, inputs: Any) -> Any:
         x = ops.cast(inputs, self.compute_dtype)
         first, second = x[:, : -self.step], x[:, self.step :]
         # abs(second - first). Neither part is ever negative, so that an int8 network spends all its 256 steps on the
         # size of a difference and none on its sign.
-        return ops.relu(second - first) + ops.relu(first - second)
+        later = self.rounding(ops.relu(second - first), place="later")
+        earlier = self.rounding(ops.relu(first - second), place="earlier")
+        return self.rounding(later + earlier, place="difference")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, frames, *rest = input_shape
@@ -47,4 +54,4 @@ class ResidualFrames(keras.layers.Layer):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "step": self.step}
+        return {**super().get_config(), "step": self.step, "rounds": self.rounding.rounds}

@@ -8,6 +8,7 @@ import keras
 
 from kresp3d.layers.conv_norm import ConvNorm
 from kresp3d.layers.factorized_conv import FactorizedConv
+from kresp3d.layers.rounding import Rounding
 
 
 @keras.saving.register_keras_serializable(package="kresp3d")
@@ -18,13 +19,19 @@ class Stem(keras.layers.Layer):
         filters: Channels of each convolution.
         variant: `p3d`, or `full3d` for the baseline's single 3×7×7 convolution.
         norm: See `ConvNorm`.
+        rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
 
     Input shape: `[batch, frames, height, width, channels]`.
     Output shape: `[batch, frames, ceil(height / 2), ceil(width / 2), filters]`.
     """
 
     def __init__(
-        self, filters: int, variant: Literal["p3d", "full3d"] = "p3d", norm: str = "batch", **kwargs: Any
+        self,
+        filters: int,
+        variant: Literal["p3d", "full3d"] = "p3d",
+        norm: str = "batch",
+        rounds: bool = False,
+        **kwargs: Any,
     ) -> None:
         if variant not in ("p3d", "full3d"):
             raise ValueError(f"Stem: variant must be 'p3d' or 'full3d', received {variant!r}")
@@ -52,6 +59,9 @@ class Stem(keras.layers.Layer):
                 FactorizedConv(filters, (3, 1), use_bias=use_bias, dtype=policy, name="conv"),
             ]
         self.convs = [ConvNorm(conv, norm, dtype=policy, name=f"conv{i}") for i, conv in enumerate(convs, 1)]
+        # What the stem gives is rounded where the streams come together, into one range for both.
+        places = [conv.name for conv in self.convs[:-1]]
+        self.rounding = Rounding(places, rounds=rounds, dtype=policy, name="rounding")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for conv in self.convs:
@@ -60,9 +70,10 @@ class Stem(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = inputs
-        for conv in self.convs:
-            x = conv(x, training=training)
-        return x
+        *first, last = self.convs
+        for conv in first:
+            x = self.rounding(conv(x, training=training), place=conv.name)
+        return last(x, training=training)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         for conv in self.convs:
@@ -70,4 +81,10 @@ class Stem(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.filters, "variant": self.variant, "norm": self.norm}
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "variant": self.variant,
+            "norm": self.norm,
+            "rounds": self.rounding.rounds,
+        }

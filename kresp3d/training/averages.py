@@ -17,6 +17,25 @@ def moving_averages(model: keras.Model) -> list[tuple[keras.Variable, keras.Vari
 
 
 @contextmanager
+def kept_weights(model: keras.Model) -> Iterator[None]:
+    """Within the block a `ScoredModel` has the weights that are kept of it.
+
+    Those are the moving averages, where the optimiser keeps them, and for kernels the values with which the model
+    computes.
+    """
+    with averaged_weights(model):
+        held = []
+        for variable, value in model.kernel_values():
+            held.append((variable, variable.numpy()))
+            variable.assign(value)
+        try:
+            yield
+        finally:
+            for variable, value in held:
+                variable.assign(value)
+
+
+@contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Within the block a model has the moving average of its weights, if its optimiser keeps one."""
     _swap_averages(model)

@@ -13,7 +13,7 @@ import numpy as np
 from kresp3d.errors import KrespError
 from kresp3d.files import write_text, written_aside
 from kresp3d.run_folder import RunFolder
-from kresp3d.training.averages import averaged_weights
+from kresp3d.training.averages import kept_weights
 from kresp3d.training.checkpoint import Checkpoints, Progress
 
 
@@ -107,7 +107,7 @@ def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, prog
         progress: The checkpoint's.
     """
     if progress.epoch == progress.kept_epoch(run.config.training):
-        with averaged_weights(model), written_aside(run.model_file) as temporary:
+        with kept_weights(model), written_aside(run.model_file) as temporary:
             network.save(temporary)
     values = {
         "epochs": progress.epoch,

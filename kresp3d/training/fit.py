@@ -96,6 +96,8 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
         validation, model.video_scores = _validation(run)
         compression = training_callback(config.compress, network, steps * config.training.epochs)
         state = [] if compression is None else compression.variables
+        if compression is not None:
+            model.kernel_values = compression.kernel_values
         checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
         restored = checkpoints.restore() if resume else None
         if resume and restored is None and run.model_file.is_file():

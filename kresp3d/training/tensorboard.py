@@ -14,7 +14,7 @@ from kresp3d.config import Config
 from kresp3d.evaluation.figures import confusion_figure, encode, rgb_over_residual
 from kresp3d.events import EventLog, cut_back
 from kresp3d.run_folder import RunFolder
-from kresp3d.training.averages import averaged_weights
+from kresp3d.training.averages import kept_weights
 from kresp3d.training.checkpoint import Progress
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.graph import network_graph
@@ -117,7 +117,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             if self.scores is not None:
                 self._validation(log, self.scores.confusion(), step)
             if self.explained is not None and self._is_due(step):
-                with averaged_weights(self.model):
+                with kept_weights(self.model):
                     self.explained.log(log, self.network, step)
             log.flush()
 

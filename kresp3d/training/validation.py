@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -56,13 +57,27 @@ class ScoredModel(keras.Model):
     """A functional model that adds up the scores of videos where its inputs say which video a clip is of.
 
     `video_scores` holds them: inputs are `{"frames": …}` and, in validation, `"video": int [B]` too. It is a plain
-    object, so that it is neither saved nor checkpointed.
+    object, so that it is neither saved nor checkpointed. `kernel_values` gives kernels and the values with which the
+    model computes in their place; the gradient goes through it.
     """
 
     video_scores: VideoScores | None = None
+    kernel_values: Callable[[], list[tuple[keras.Variable, Any]]] = list
 
     def call(self, inputs: dict[str, Any], training: bool | None = None, mask: Any = None) -> Any:
-        return super().call({"frames": inputs["frames"]}, training=training, mask=mask)
+        frames = {"frames": inputs["frames"]}
+        kernels = self.kernel_values()
+        if not kernels:
+            return super().call(frames, training=training, mask=mask)
+        with keras.StatelessScope(state_mapping=kernels) as scope:
+            outputs = super().call(frames, training=training, mask=mask)
+        # The scope keeps to itself what changes in it, such as the state of dropout's random numbers.
+        replaced = {id(kernel) for kernel, _ in kernels}
+        for variable in self.variables:
+            value = scope.get_current_value(variable)
+            if value is not None and id(variable) not in replaced:
+                variable.assign(value)
+        return outputs
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         if self.video_scores is not None and "video" in x:

@@ -101,6 +101,62 @@ def test_a_compressed_network_is_compressed_again_and_keeps_its_zeros(pruned: Pa
     assert config.compress.methods == ("prune", "prune-2x4") and config.name == "tiny-prune-prune-2x4"
 
 
+@pytest.fixture(scope="module")
+def for_int8(pruned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pruned network that was then trained for int8."""
+    out = tmp_path_factory.mktemp("compressed") / "qat"
+    assert run("compress", pruned, "--method", "qat", *SHORT, "--out", out) == 0
+    return out
+
+
+def test_after_training_for_int8_the_zeros_are_there_and_the_kernels_are_rounded(for_int8: Path, pruned: Path) -> None:
+    before, after = (load_network(RunFolder.open(path)) for path in (pruned, for_int8))
+    for one, two in zip(kernels(before), kernels(after), strict=True):
+        assert not two.variable.numpy()[one.variable.numpy() == 0].any()
+        assert max(len(np.unique(channel)) for channel in np.moveaxis(two.variable.numpy(), -1, 0)) <= 255
+    config = RunFolder.open(for_int8).config
+    assert config.compress.methods == ("prune", "qat") and config.training.precision == "float32"
+    assert json.loads((for_int8 / "compression.json").read_text())["methods"] == ["prune", "qat"]
+
+
+def test_its_int8_file_says_what_the_rounded_network_says(for_int8: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
+    from kresp3d.export.flatbuffer import FlatBuffer
+    from kresp3d.inference.keras_engine import KerasEngine
+    from kresp3d.inference.open_engine import open_engine
+
+    assert run("export", for_int8, "--format", "litert", "--to", tmp_path) == 0
+    [path] = tmp_path.glob("*.tflite")
+    assert path.name == "tiny-prune-qat-int8.tflite"
+    clips = np.random.default_rng(0).integers(0, 256, (20, 5, 16, 16, 3), np.uint8)
+    # The file's probabilities are multiples of 1/256, which do not add up to 1 before they are divided by their sum.
+    steps = 256 * (open_engine(path).probabilities(clips) - KerasEngine(RunFolder.open(for_int8)).probabilities(clips))
+    assert np.abs(steps).max() <= 2.5 and np.abs(steps).mean() <= 1
+    buffer = FlatBuffer(path.read_bytes())
+    operators = [o for o in buffer.operators() if o.name in ("CONV_2D", "FULLY_CONNECTED")]
+    found = [buffer.values(operator.inputs[1]) for operator in operators]
+    for kernel in kernels(load_network(RunFolder.open(for_int8))):
+        zeros = [int((values == 0).sum()) for values in found if values.size == kernel.size]
+        assert kernel.zeros in zeros, kernel.name
+
+
+def test_its_other_files_round_as_well(for_int8: Path, tmp_path: Path, capfd) -> None:
+    # Each is compared with the network, and refused where it differs.
+    assert run("export", for_int8, "--format", "saved_model", "--to", tmp_path) == 0
+    assert run("predict", tmp_path / "1", *sorted((Path(videos_of(for_int8)) / "walk").glob("*.mp4"))) == 0
+    line = sentence(capfd, 1, "export", for_int8, "--format", "litert", "--quantize", "none", "--to", tmp_path / "no")
+    assert "was trained for int8" in line
+
+
+def videos_of(folder: Path) -> str:
+    return RunFolder.open(folder).config.data.videos
+
+
+def test_explain_draws_a_network_that_was_trained_for_int8(for_int8: Path, tmp_path: Path) -> None:
+    video = next((Path(videos_of(for_int8)) / "walk").glob("*.mp4"))
+    assert run("explain", for_int8, video, "--out", tmp_path / "picture.png") == 0
+
+
 def test_killed_and_resumed_it_ends_at_the_same_weights(trained_run: Path, tmp_path: Path) -> None:
     command = ["compress", trained_run, "--method", "prune", *SHORT, "--set", "training.epochs=4"]
     assert run(*command, "--out", tmp_path / "whole") == 0
@@ -147,6 +203,20 @@ def test_bad_input_is_a_sentence(pruned: Path, trained_run: Path, tmp_path: Path
     assert "is the run itself" in sentence(capfd, 2, "compress", trained_run, "--method", "prune", "--out", trained_run)
     assert "is no run folder" in sentence(capfd, 1, "compress", tmp_path / "none", "--method", "prune", *out)
     assert not (tmp_path / "out" / "model.keras").exists()
+
+
+def test_what_training_for_int8_cannot_take_is_a_sentence(for_int8: Path, trained_run: Path, tmp_path, capfd) -> None:
+    out = ("--out", tmp_path / "out")
+    qat = ("compress", trained_run, "--method", "qat", *out)
+    assert "which comes last" in sentence(capfd, 2, "compress", for_int8, "--method", "prune", *out)
+    for value in ("training.precision=mixed_bfloat16", "training.gradient_checkpointing=true"):
+        assert "training.precision must be float32" in sentence(capfd, 2, *qat, "--set", value)
+    copy = shutil.copytree(trained_run, tmp_path / "full3d")
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["model"]["variant"] = "full3d"
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "have no int8 form" in sentence(capfd, 2, "compress", copy, "--method", "qat", *out)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_its_training_videos_is_a_sentence(trained_run: Path, tmp_path: Path, capfd) -> None:

@@ -23,6 +23,18 @@ USED = {
     Pruning._maybe_update_block_mask: ["self", "weights"],
     Pruning._validate_block: ["self"],
     Pruning.conditional_mask_update: ["self"],
+    bridge.quant_ops.AllValuesQuantize: [
+        *("inputs", "min_var", "max_var", "name_prefix", "is_training", "num_bits", "narrow_range", "symmetric")
+    ],
+    bridge.quant_ops.MovingAvgQuantize: [
+        *("inputs", "min_var", "max_var", "per_channel", "ema_decay", "name_prefix", "is_training", "num_bits"),
+        *("narrow_range", "symmetric"),
+    ],
+    bridge.quant_ops.LastValueQuantize: [
+        *("inputs", "min_var", "max_var", "per_channel", "name_prefix", "is_training", "num_bits", "narrow_range"),
+        "symmetric",
+    ],
+    bridge.quant_ops.FixedQuantize: ["inputs", "init_min", "init_max", "scope", "narrow_range"],
     bridge.PolynomialDecay.__init__: [
         *("self", "initial_sparsity", "final_sparsity", "begin_step", "end_step", "power", "frequency")
     ],
@@ -95,3 +107,20 @@ def test_masks_are_renewed_in_the_steps_of_the_schedule_and_no_other():
     zeros = [100 - int(mask_of(kernel, step, schedule).sum()) for step in (4, 5, 9, 10, 15)]
     # 0.8 - 0.8 (1 - 5/10)^3 = 0.7 after half of the steps.
     assert zeros == [0, 70, 0, 80, 0]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.builds(normal, st.sampled_from([(1, 1, 8, 3), (3, 3, 4, 5), (6, 5)]), st.integers(0, 99)), st.booleans())
+def test_kernels_are_rounded_to_255_values_up_to_their_largest(kernel, per_channel):
+    found = bridge.round_kernel(tf.constant(kernel), per_channel=per_channel).numpy()
+    axes = tuple(range(kernel.ndim - 1)) if per_channel else None
+    step = np.abs(kernel).max(axis=axes) / 127
+    np.testing.assert_allclose(found, np.round(kernel / step) * step, atol=1e-6)
+    np.testing.assert_allclose(bridge.round_kernel(tf.constant(found), per_channel=per_channel), found, atol=1e-6)
+
+
+def test_the_gradient_passes_the_rounding_of_kernels():
+    kernel = tf.Variable(normal((3, 1, 4, 2), 0))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(bridge.round_kernel(kernel, per_channel=True) * 3.0)
+    assert np.unique(tape.gradient(total, kernel).numpy()).tolist() == [3.0]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from kresp3d.compression.kernels import kernels
+from kresp3d.compression.pruning import KeepZeros
+from kresp3d.compression.quantization import Quantize, begin_quantization, rounded
+from kresp3d.config import ModelConfig
+from kresp3d.models.inference_network import inference_network, rounds_as_int8
+from kresp3d.models.p3d_resnet import build_model
+from kresp3d.training.averages import kept_weights
+from kresp3d.training.validation import ScoredModel
+
+
+def network(**values):
+    keras.utils.set_random_seed(0)
+    model = build_model(
+        ModelConfig(**{"frames": 4, "size": 16, "width": 4, "blocks": (1, 1), "fc1": 8, "dropout": 0.3, **values}), 3
+    )
+    random = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    return model
+
+
+clips = np.random.default_rng(1).integers(0, 256, (8, 5, 16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize("modality", ["both", "rgb", "residual"])
+def test_it_begins_near_the_trained_network(modality):
+    trained = network(modality=modality)
+    begun = begin_quantization(trained, [clips])
+    assert rounds_as_int8(begun) and not rounds_as_int8(trained)
+    exact = np.asarray(inference_network(trained)({"frames": clips}))
+    found = np.asarray(inference_network(begun)({"frames": clips}))
+    assert 0 < np.abs(found - exact).max() < 0.05
+    lows = [float(v.numpy()) for v in begun.non_trainable_variables if v.path.endswith("_low")]
+    highs = [float(v.numpy()) for v in begun.non_trainable_variables if v.path.endswith("_high")]
+    assert len(lows) == len(highs) > 20 and max(lows) <= 0 < min(highs)
+
+
+def scored(begun, sparse=()):
+    model = ScoredModel(begun.input, begun.output)
+    model.compile(keras.optimizers.SGD(0.01, use_ema=True, ema_momentum=0.5), "mse")
+    model.optimizer.build(model.trainable_variables)
+    quantize = Quantize(begun, list(sparse))
+    model.kernel_values = quantize.kernel_values
+    return model, quantize
+
+
+def test_training_moves_the_kernels_behind_the_rounded_ones_and_the_ranges():
+    begun = begin_quantization(network(), [clips])
+    model, quantize = scored(begun)
+    before = [v.numpy() for v in model.variables]
+    model.fit({"frames": clips}, np.ones((8, 3), np.float32), batch_size=4, epochs=2, verbose=0, callbacks=[quantize])
+    moved = {v.path for v, old in zip(model.variables, before, strict=True) if not np.array_equal(v.numpy(), old)}
+    assert {kernel.variable.path for kernel in kernels(begun)} <= moved
+    # Dropout's random state, too, which changes inside of the network's call.
+    assert any("seed_generator" in path for path in moved) and any(path.endswith("_high") for path in moved)
+    kernel = kernels(begun)[5]
+    assert len(np.unique(kernel.variable.numpy())) > 255 * 0.9 or kernel.size < 255
+
+
+def test_what_is_kept_is_rounded_and_training_goes_on_from_the_raw_kernels():
+    begun = begin_quantization(network(), [clips])
+    model, quantize = scored(begun)
+    model.fit({"frames": clips}, np.ones((8, 3), np.float32), batch_size=4, verbose=0, callbacks=[quantize])
+    raw = model.get_weights()
+    inputs = {"frames": clips}
+    with kept_weights(model):
+        for kernel in kernels(begun):
+            values = kernel.variable.numpy()
+            np.testing.assert_allclose(rounded(kernel), values, atol=1e-6)
+            step = np.abs(values).max(axis=None if kernel.is_dense else (0, 1, 2)) / 127
+            # A channel that was never used has no step.
+            steps = np.divide(values, step, out=np.zeros_like(values), where=step > 0)
+            np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
+        np.testing.assert_allclose(begun(inputs, training=False), model(inputs, training=False), atol=1e-5)
+    for now, then in zip(model.get_weights(), raw, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_zeros_stay():
+    trained = network()
+    sparse = kernels(trained)[6]
+    values = sparse.variable.numpy()
+    values[..., ::2] = 0
+    sparse.variable.assign(values)
+    begun = begin_quantization(trained, [clips])
+    [zeroed] = [kernel for kernel in kernels(begun) if kernel.zeros]
+    assert zeroed.name == sparse.name
+    model, quantize = scored(begun, [zeroed])
+    assert isinstance(quantize, KeepZeros)
+    model.fit({"frames": clips}, np.ones((8, 3), np.float32), batch_size=4, verbose=0, callbacks=[quantize])
+    with kept_weights(model):
+        assert not zeroed.variable.numpy()[..., ::2].any() and zeroed.variable.numpy().any()
