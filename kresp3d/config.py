@@ -37,7 +37,7 @@ Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
-Method = Literal["prune", "prune-2x4", "qat"]
+Method = Literal["prune", "prune-2x4", "cluster", "qat"]
 
 
 class Section(BaseModel):
@@ -326,6 +326,8 @@ class CompressConfig(Section):
     """Share of the training in which the sparsity rises."""
     block: tuple[PositiveInt, PositiveInt] = (1, 1)
     """Weights that `prune` sets to zero together: so many inputs of so many outputs."""
+    clusters: Annotated[int, Field(ge=2)] = 16
+    """Different values of each layer's weights after `cluster`, at the most."""
 
     @property
     def method(self) -> Method | None:

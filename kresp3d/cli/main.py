@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("kresp3d.cli.predict", "Name the actions in videos."),
     "explain": ("kresp3d.cli.explain", "Show what a trained network looks at in a video."),
     "residual": ("kresp3d.cli.residual", "Show a video's residual frames."),
-    "compress": ("kresp3d.cli.compress", "Prune a trained network."),
+    "compress": ("kresp3d.cli.compress", "Prune, cluster or quantise a trained network, and train it on."),
     "export": ("kresp3d.cli.export", "Write the network for TF Serving, phones, OpenVINO and ONNX."),
     "bench": ("kresp3d.cli.bench", "Time networks, trained and exported."),
     "profile": ("kresp3d.cli.profile", "Count a network's parameters and multiply-adds."),

@@ -15,6 +15,7 @@ from kresp3d.errors import UsageError
 from kresp3d.export.calibration import calibration_frames
 from kresp3d.files import written_aside
 from kresp3d.inference.keras_engine import load_network
+from kresp3d.models.inference_network import folded_network
 from kresp3d.run_folder import RunFolder
 
 #: What a run that compresses may have otherwise than the run whose network it begins with.
@@ -120,8 +121,11 @@ def begin(source: RunFolder, run: RunFolder) -> None:
         KrespError: If the disk is full, or the records are gone or damaged.
     """
     network = load_network(source)
-    if run.config.compress.method == "qat":
+    method = run.config.compress.method
+    if method == "qat":
         network = begin_quantization(network, calibration_frames(source))
+    elif method == "cluster":
+        network = folded_network(network)
     with run.disk_errors():
         run.write_data_of(source)
         with written_aside(run.start_file) as temporary:

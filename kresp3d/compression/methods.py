@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from kresp3d.compression.clustering import Cluster
 from kresp3d.compression.kernels import Kernel, choose_kernels, kernels
 from kresp3d.compression.pruning import KeepZeros, Prune
 from kresp3d.compression.quantization import Quantize
@@ -22,6 +23,8 @@ def training_callback(config: CompressConfig, network: keras.Model, steps: int) 
         return None
     if config.method in ("prune", "prune-2x4"):
         return Prune(choose_kernels(network, config.layers), config, steps, two_of_four=config.method == "prune-2x4")
+    if config.method == "cluster":
+        return Cluster(choose_kernels(network, config.layers), sparse_kernels(network), config.clusters)
     return Quantize(network, sparse_kernels(network))
 
 

@@ -26,6 +26,7 @@ class KeepZeros(keras.callbacks.Callback):
 
     Attributes:
         variables: Its state, for checkpoints.
+        trained: Variables to be trained beside those of the network.
     """
 
     def __init__(self, kernels: Sequence[Kernel]) -> None:
@@ -36,14 +37,15 @@ class KeepZeros(keras.callbacks.Callback):
             for kernel in self.kernels
         ]
         self.variables: list[tf.Variable] = self.masks
+        self.trained: list[keras.Variable] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         averages = {id(variable): average for variable, average in moving_averages(self.model)}
         self._masked = [
-            (variable.value, mask)
-            for kernel, mask in zip(self.kernels, self.masks, strict=True)
-            for variable in (kernel.variable, averages.get(id(kernel.variable)))
-            if variable is not None
+            (each.value, mask)
+            for variable, mask in self.zeros()
+            for each in (variable, averages.get(id(variable)))
+            if each is not None
         ]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -51,6 +53,10 @@ class KeepZeros(keras.callbacks.Callback):
             self.renew()
             for weights, mask in self._masked:
                 weights.assign(weights * mask)
+
+    def zeros(self) -> list[tuple[keras.Variable, Any]]:
+        """What is to stay zero: variables, and 0 there and 1 elsewhere."""
+        return [(kernel.variable, mask) for kernel, mask in zip(self.kernels, self.masks, strict=True)]
 
     def renew(self) -> None:
         """Change the masks, if that is due."""

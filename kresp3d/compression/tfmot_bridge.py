@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from tensorflow_model_optimization.python.core.clustering.keras import clustering_algorithm, clustering_centroids
+from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import GradientAggregation
 from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule
 
@@ -20,6 +23,34 @@ TWO_OF_FOUR = (2, 4)
 PolynomialDecay = pruning_schedule.PolynomialDecay
 ConstantSparsity = pruning_schedule.ConstantSparsity
 PruningSchedule = pruning_schedule.PruningSchedule
+
+
+def first_centroids(weights: np.ndarray[Any, Any], clusters: int, *, keep_zero: bool) -> np.ndarray[Any, Any]:
+    """Values that stand for the weights of a kernel at first, by k-means++; see `cluster`.
+
+    Args:
+        weights: The kernel, of any shape.
+        clusters: How many values, at least 2; fewer come where the kernel has fewer different ones.
+        keep_zero: Whether one of them is 0.
+    """
+    clusters = min(clusters, len(np.unique(weights)))
+    start = clustering_centroids.KmeansPlusPlusCentroidsInitialisation(
+        tf.constant(weights), clusters, preserve_sparsity=keep_zero
+    )
+    return np.asarray(start.get_cluster_centroids(), np.float32)
+
+
+def cluster(kernel: tf.Variable, centroids: tf.Variable) -> tf.Tensor:
+    """Each weight's nearest value.
+
+    The gradient goes to the weight as if nothing were done to it, and to the value as the mean over its weights.
+
+    Args:
+        kernel: Of any shape.
+        centroids: The values, `[clusters]`.
+    """
+    algorithm = clustering_algorithm.ClusteringAlgorithm(centroids, GradientAggregation.AVG)
+    return algorithm.get_clustered_weight(algorithm.get_pulling_indices(kernel), kernel)
 
 
 class MagnitudePruning(pruning_impl.Pruning):

@@ -13,6 +13,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from kresp3d.compression.methods import training_callback
+from kresp3d.compression.pruning import KeepZeros
 from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import measure_rate, steps_per_epoch, training_dataset
@@ -92,12 +93,10 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
     scope = strategy.scope() if strategy else contextlib.nullcontext()
     with scope, _dtype_policy(config.training.precision):
         network = _first_network(run)
-        model = compile_model(network, config.training, len(run.classes), steps, replicas)
-        validation, model.video_scores = _validation(run)
         compression = training_callback(config.compress, network, steps * config.training.epochs)
+        model = compile_model(network, config.training, len(run.classes), steps, replicas, compression)
+        validation, model.video_scores = _validation(run)
         state = [] if compression is None else compression.variables
-        if compression is not None:
-            model.kernel_values = compression.kernel_values
         checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
         restored = checkpoints.restore() if resume else None
         if resume and restored is None and run.model_file.is_file():
@@ -195,7 +194,12 @@ def _first_network(run: RunFolder) -> keras.Model:
 
 
 def compile_model(
-    network: keras.Model, config: TrainingConfig, classes: int, steps: int, replicas: int = 1
+    network: keras.Model,
+    config: TrainingConfig,
+    classes: int,
+    steps: int,
+    replicas: int = 1,
+    compression: KeepZeros | None = None,
 ) -> ScoredModel:
     """Give a network its loss, optimiser and metrics.
 
@@ -205,6 +209,7 @@ def compile_model(
         classes: Number of classes.
         steps: Training steps in an epoch.
         replicas: Among which the clips of a step are shared out.
+        compression: What compresses the network meanwhile.
 
     Returns:
         A second model on the same layers, so that what is saved of `network` holds no optimiser or loss.
@@ -213,6 +218,10 @@ def compile_model(
         if isinstance(layer, Bottleneck):
             layer.gradient_checkpointing = config.gradient_checkpointing
     model = ScoredModel(network.input, network.output, name=network.name)
+    if compression is not None:
+        # Which sees the kernels as they are; the layers cast them for themselves.
+        model.dtype_policy = "float32"
+        model.kernel_values, model.others = compression.kernel_values, compression.trained
     optimizer = make_optimizer(config, steps, replicas)
     model.compile(
         optimizer=optimizer,

@@ -64,5 +64,5 @@ def make_optimizer(config: TrainingConfig, steps_per_epoch: int, replicas: int =
         sgd_class = ReplicatedSGD if clips_whole_batch else keras.optimizers.SGD
         optimizer = sgd_class(momentum=config.momentum, nesterov=config.nesterov, **options)
     if config.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "centroids"])
     return optimizer

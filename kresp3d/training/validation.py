@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -58,11 +58,22 @@ class ScoredModel(keras.Model):
 
     `video_scores` holds them: inputs are `{"frames": …}` and, in validation, `"video": int [B]` too. It is a plain
     object, so that it is neither saved nor checkpointed. `kernel_values` gives kernels and the values with which the
-    model computes in their place; the gradient goes through it.
+    model computes in their place; the gradient goes through it, and also to `others`, variables beside the network's.
     """
 
     video_scores: VideoScores | None = None
     kernel_values: Callable[[], list[tuple[keras.Variable, Any]]] = list
+    others: Sequence[keras.Variable] = ()
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """What is trained."""
+        return [*super().trainable_variables, *self.others]
+
+    @property
+    def trainable_weights(self) -> list[keras.Variable]:
+        """What is trained."""
+        return [*super().trainable_weights, *self.others]
 
     def call(self, inputs: dict[str, Any], training: bool | None = None, mask: Any = None) -> Any:
         frames = {"frames": inputs["frames"]}

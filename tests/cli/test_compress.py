@@ -157,6 +157,27 @@ def test_explain_draws_a_network_that_was_trained_for_int8(for_int8: Path, tmp_p
     assert run("explain", for_int8, video, "--out", tmp_path / "picture.png") == 0
 
 
+def test_after_clustering_each_layer_of_a_file_has_few_values(pruned: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
+    from kresp3d.export.flatbuffer import FlatBuffer
+
+    out = tmp_path / "clustered"
+    few = ("--set", "compress.clusters=4")
+    assert run("compress", pruned, "--method", "cluster", *SHORT, *few, "--until", 1, "--out", out) == 0
+    assert run("compress", pruned, "--method", "cluster", *SHORT, *few, "--resume", "--out", out) == 0
+    before, after = (load_network(RunFolder.open(path)) for path in (pruned, out))
+    for one, two in zip(choose_kernels(before, None), choose_kernels(after, None), strict=True):
+        assert not two.variable.numpy()[one.variable.numpy() == 0].any()
+    assert run("export", out, "--format", "litert", "--quantize", "none", "--to", tmp_path / "files") == 0
+    [path] = (tmp_path / "files").glob("*.tflite")
+    buffer = FlatBuffer(path.read_bytes())
+    operators = [o for o in buffer.operators() if o.name in ("CONV_2D", "FULLY_CONNECTED")]
+    found = [buffer.values(operator.inputs[1]) for operator in operators]
+    for kernel in choose_kernels(after, None):
+        assert min(len(np.unique(values)) for values in found if values.size == kernel.size) <= 4, kernel.name
+    assert json.loads((out / "compression.json").read_text())["after"]["gzip"] > 0
+
+
 def test_killed_and_resumed_it_ends_at_the_same_weights(trained_run: Path, tmp_path: Path) -> None:
     command = ["compress", trained_run, "--method", "prune", *SHORT, "--set", "training.epochs=4"]
     assert run(*command, "--out", tmp_path / "whole") == 0

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kresp3d.compression import tfmot_bridge as bridge
 
 Pruning = bridge.pruning_impl.Pruning
+Clustering = bridge.clustering_algorithm.ClusteringAlgorithm
 #: The parameters that are relied on.
 USED = {
     Pruning.__init__: [
@@ -23,6 +24,16 @@ USED = {
     Pruning._maybe_update_block_mask: ["self", "weights"],
     Pruning._validate_block: ["self"],
     Pruning.conditional_mask_update: ["self"],
+    bridge.clustering_centroids.KmeansPlusPlusCentroidsInitialisation.__init__: [
+        *("self", "weights", "number_of_clusters", "cluster_per_channel", "data_format", "preserve_sparsity")
+    ],
+    Clustering.__init__: [*("self", "clusters_centroids", "cluster_gradient_aggregation", "data_format")],
+    Clustering.get_pulling_indices: ["self", "weight", "centroids"],
+    Clustering.get_clustered_weight: [
+        "self",
+        "pulling_indices",
+        "original_weight",
+    ],
     bridge.quant_ops.AllValuesQuantize: [
         *("inputs", "min_var", "max_var", "name_prefix", "is_training", "num_bits", "narrow_range", "symmetric")
     ],
@@ -124,3 +135,28 @@ def test_the_gradient_passes_the_rounding_of_kernels():
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(bridge.round_kernel(kernel, per_channel=True) * 3.0)
     assert np.unique(tape.gradient(total, kernel).numpy()).tolist() == [3.0]
+
+
+@settings(deadline=None, max_examples=10)
+@given(kernels, st.integers(2, 20))
+def test_weights_become_the_nearest_of_a_few_values(kernel, clusters):
+    values = bridge.first_centroids(kernel, clusters, keep_zero=False)
+    assert len(values) == min(clusters, kernel.size) and kernel.min() <= values.min() <= values.max() <= kernel.max()
+    found = bridge.cluster(tf.Variable(kernel), tf.Variable(values)).numpy()
+    nearest = values[np.abs(kernel[..., None] - values).argmin(axis=-1)]
+    np.testing.assert_array_equal(found, nearest)
+
+
+def test_the_gradient_of_clusters_goes_to_each_weight_and_as_a_mean_to_the_values():
+    kernel, values = tf.Variable([[0.9, 1.2], [3.0, 1.0]]), tf.Variable([1.0, 3.0])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(bridge.cluster(kernel, values) * tf.constant([[1.0, 2.0], [3.0, 6.0]]))
+    to_kernel, to_values = tape.gradient(total, [kernel, values])
+    assert to_kernel.numpy().tolist() == [[1, 2], [3, 6]]
+    assert tf.convert_to_tensor(to_values).numpy().tolist() == [3, 3]
+
+
+def test_one_of_the_values_is_zero_where_that_is_asked_for():
+    kernel = normal((20, 20), 0)
+    assert 0 in bridge.first_centroids(kernel, 5, keep_zero=True)
+    assert 0 not in bridge.first_centroids(kernel, 5, keep_zero=False)
