@@ -24,8 +24,8 @@ from process_state import held
 COLUMNS = ("minutes", "start", "memory", "files", "threads", "checkpoints", "epochs")
 #: Columns that are shown -> what they are.
 PANELS = {"memory": "resident MiB", "files": "open files", "threads": "threads", "checkpoints": "MiB of checkpoints"}
-#: Minutes at the beginning of a process in which it still loads, traces and fills its caches.
-WARM_UP = 5
+#: Minutes at the beginning of a process in which it still loads, traces and fills its caches, and the allocator's arenas.
+WARM_UP = 20
 
 
 def main() -> None:
