@@ -24,7 +24,7 @@ from process_state import held
 COLUMNS = ("minutes", "start", "memory", "files", "threads", "checkpoints", "epochs")
 #: Columns that are shown -> what they are.
 PANELS = {"memory": "resident MiB", "files": "open files", "threads": "threads", "checkpoints": "MiB of checkpoints"}
-#: Minutes at the beginning of a process in which it still loads, traces and fills its caches, and the allocator's arenas.
+#: Minutes at the beginning of a process in which it still loads and traces, and fills caches and arenas of memory.
 WARM_UP = 20
 
 
