@@ -28,12 +28,12 @@ class Size:
     """Of all kernels."""
     zeros: int
     """How many of these are zero."""
-    values: int
-    """Different values in a kernel, in the one that has the most."""
     float32: int
     """Bytes of all weights, biases included."""
     gzip: int
     """Bytes of the same when gzip has packed them."""
+    layers: dict[str, dict[str, int]]
+    """Of each kernel, by the name of its layer: the number of weights, of zeros, and of different values."""
 
     @classmethod
     def of(cls, network: keras.Model) -> Size:
@@ -44,9 +44,16 @@ class Size:
         return cls(
             weights=sum(kernel.size for kernel in found),
             zeros=sum(kernel.zeros for kernel in found),
-            values=max(len(np.unique(kernel.variable.numpy())) for kernel in found),
             float32=len(content),
             gzip=len(gzip.compress(content, mtime=0)),
+            layers={
+                kernel.name: {
+                    "weights": kernel.size,
+                    "zeros": kernel.zeros,
+                    "values": len(np.unique(kernel.variable.numpy())),
+                }
+                for kernel in found
+            },
         )
 
 

@@ -62,9 +62,11 @@ class Rounding(keras.layers.Layer):
             shape=(), initializer="zeros", trainable=False, autocast=False, aggregation="mean", name=f"{place}_{name}"
         )
 
+    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        # Nearly every network does not round, and is built and traced faster without the calls.
+        return super().__call__(inputs, *arguments, **options) if self.rounds else inputs
+
     def call(self, inputs: Any, place: str = "output", training: bool | None = None) -> Any:
-        if not self.rounds:
-            return inputs
         from kresp3d.compression import tfmot_bridge
 
         if place in self.fixed:
