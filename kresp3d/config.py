@@ -37,7 +37,7 @@ Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
-Method = Literal["prune", "prune-2x4", "cluster", "qat"]
+Method = Literal["prune", "prune-2x4", "cluster", "qat", "slim"]
 
 
 class Section(BaseModel):
@@ -328,6 +328,8 @@ class CompressConfig(Section):
     """Weights that `prune` sets to zero together: so many inputs of so many outputs."""
     clusters: Annotated[int, Field(ge=2)] = 16
     """Different values of each layer's weights after `cluster`, at the most."""
+    width: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
+    """Share of the channels of each layer that `slim` keeps."""
 
     @property
     def method(self) -> Method | None:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--method",
-    type=click.Choice(["prune", "prune-2x4", "cluster", "qat"]),
+    type=click.Choice(["prune", "prune-2x4", "cluster", "qat", "slim"]),
     required=True,
     help="prune: the smallest weights become zero; prune-2x4: two of every four; cluster: few different weights in a "
-    "layer; qat: weights and activations are rounded as in an int8 file, and learn with that.",
+    "layer; slim: the channels that do least are taken out; qat: weights and activations are rounded as in an int8 "
+    "file, and learn with that.",
 )
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN2", help="Run folder.  [default: RUN-METHOD]")

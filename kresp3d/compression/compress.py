@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from kresp3d.compression.kernels import choose_kernels
 from kresp3d.compression.quantization import begin_quantization
+from kresp3d.compression.slimming import slim_network
 from kresp3d.config import CompressConfig, Config, Method, changed_keys, override_config, parse_config
 from kresp3d.errors import UsageError
 from kresp3d.export.calibration import calibration_frames
@@ -38,6 +39,10 @@ def compress_config(source: RunFolder, method: Method, overrides: Sequence[str] 
     config = source.config
     if "qat" in config.compress.methods:
         raise UsageError(f"{source.path} was trained for int8 (qat), which comes last; compress the run it was made of")
+    if method == "slim" and "cluster" in config.compress.methods:
+        raise UsageError(
+            f"{source.path} was clustered and has no batch norms any more, by whose scale slim chooses; slim first"
+        )
     if method in config.compress.methods:
         raise UsageError(
             f"{source.path} is the result of {method} already; compress the run it was made of with other settings, "
@@ -124,6 +129,8 @@ def begin(source: RunFolder, run: RunFolder) -> None:
     method = run.config.compress.method
     if method == "qat":
         network = begin_quantization(network, calibration_frames(source))
+    elif method == "slim":
+        network = slim_network(network, run.config.compress.width, calibration_frames(source))
     elif method == "cluster":
         network = folded_network(network)
     with run.disk_errors():

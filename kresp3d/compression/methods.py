@@ -25,7 +25,9 @@ def training_callback(config: CompressConfig, network: keras.Model, steps: int) 
         return Prune(choose_kernels(network, config.layers), config, steps, two_of_four=config.method == "prune-2x4")
     if config.method == "cluster":
         return Cluster(choose_kernels(network, config.layers), sparse_kernels(network), config.clusters)
-    return Quantize(network, sparse_kernels(network))
+    if config.method == "qat":
+        return Quantize(network, sparse_kernels(network))
+    return KeepZeros(sparse_kernels(network))
 
 
 def sparse_kernels(network: keras.Model) -> list[Kernel]:

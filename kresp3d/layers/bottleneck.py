@@ -34,13 +34,16 @@ class Bottleneck(keras.layers.Layer):
         attention_pool: See `Pseudo3D`.
         norm: See `ConvNorm`.
         rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
+        middle_filters: Channels of the appearance and the motion convolution, where they are not `C`; the first is that
+            of the 3×3×3 convolution.
+        output_filters: Channels that come out, where they are not `C * expansion`.
 
     Attributes:
         gradient_checkpointing: Whether training keeps the block's input alone and computes the rest anew for the
             gradient: less memory, more time. On the TensorFlow backend; no part of what is saved.
 
     Input shape: `[batch, frames, height, width, channels]`.
-    Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), filters * expansion]`.
+    Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), output_filters]`.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Bottleneck(keras.layers.Layer):
         attention_pool: Literal["space_time", "space"] = "space_time",
         norm: str = "batch",
         rounds: bool = False,
+        middle_filters: tuple[int, int] | None = None,
+        output_filters: int | None = None,
         **kwargs: Any,
     ) -> None:
         if variant not in ("p3d", "full3d"):
@@ -67,13 +72,15 @@ class Bottleneck(keras.layers.Layer):
         self.has_feature_residual = feature_residual
         self.attention_pool = attention_pool
         self.norm = norm
+        self.middle_filters = (filters, filters) if middle_filters is None else tuple(middle_filters)
+        self.output_filters = output_filters or filters * expansion
         self.gradient_checkpointing = False
         places = ("reduce", "project", "shortcut", "output")
         self.rounding = Rounding(places, rounds=rounds, dtype=self.dtype_policy, name="rounding")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         policy = self.dtype_policy
-        out = self.filters * self.expansion
+        out = self.output_filters
 
         def pointwise(filters: int, name: str, stride: int = 1, relu: bool = True) -> ConvNorm:
             conv = FactorizedConv(filters, (1, 1), stride, use_bias=self.norm == "folded", dtype=policy, name="conv")
@@ -97,7 +104,7 @@ class Bottleneck(keras.layers.Layer):
         if self.variant == "full3d":
             stride = (1, self.spatial_stride, self.spatial_stride)
             conv = keras.layers.Conv3D(
-                self.filters,
+                self.middle_filters[0],
                 3,
                 stride,
                 padding="same",
@@ -107,14 +114,16 @@ class Bottleneck(keras.layers.Layer):
                 name="conv",
             )
             return ConvNorm(conv, self.norm, dtype=policy, name="conv3d")
+        appearance, motion = self.middle_filters
         return Pseudo3D(
-            self.filters,
+            appearance,
             self.spatial_stride,
             attention=self.has_attention,
             feature_residual=self.has_feature_residual,
             attention_pool=self.attention_pool,
             norm=self.norm,
             rounds=self.rounding.rounds,
+            motion_filters=motion,
             dtype=policy,
             name="pseudo3d",
         )
@@ -144,7 +153,7 @@ class Bottleneck(keras.layers.Layer):
         return self.rounding(ops.relu(x + shortcut))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        conv = FactorizedConv(self.filters * self.expansion, (1, 1), self.spatial_stride)
+        conv = FactorizedConv(self.output_filters, (1, 1), self.spatial_stride)
         return conv.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -159,4 +168,6 @@ class Bottleneck(keras.layers.Layer):
             "attention_pool": self.attention_pool,
             "norm": self.norm,
             "rounds": self.rounding.rounds,
+            "middle_filters": self.middle_filters,
+            "output_filters": self.output_filters,
         }

@@ -30,9 +30,10 @@ class Pseudo3D(keras.layers.Layer):
         attention_pool: See `ChannelAttention`.
         norm: See `ConvNorm`.
         rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
+        motion_filters: Channels of the convolution over time, where they are not as many.
 
     Input shape: `[batch, frames, height, width, channels]`.
-    Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), 2 * filters]`, with
+    Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), filters + motion_filters]`, with
     `+ channels` where there is a feature residual.
     """
 
@@ -45,16 +46,20 @@ class Pseudo3D(keras.layers.Layer):
         attention_pool: Literal["space_time", "space"] = "space_time",
         norm: str = "batch",
         rounds: bool = False,
+        motion_filters: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
+        self.motion_filters = motion_filters or filters
         self.spatial_stride = spatial_stride
         self.attention_pool = attention_pool
         self.norm = norm
         policy, use_bias = self.dtype_policy, norm == "folded"
         appearance = FactorizedConv(filters, (1, 3), spatial_stride, use_bias=use_bias, dtype=policy, name="conv")
-        motion = FactorizedConv(filters, (3, 1), spatial_stride, use_bias=use_bias, dtype=policy, name="conv")
+        motion = FactorizedConv(
+            self.motion_filters, (3, 1), spatial_stride, use_bias=use_bias, dtype=policy, name="conv"
+        )
         self.appearance = ConvNorm(appearance, norm, dtype=policy, name="appearance")
         self.motion = ConvNorm(motion, norm, dtype=policy, name="motion")
         self.feature_residual = (
@@ -80,7 +85,8 @@ class Pseudo3D(keras.layers.Layer):
     def branches(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """What is concatenated before the attention, in its order, by name: `[batch, frames, height, width, C]` each.
 
-        `appearance` and `motion` have `C = filters`; `feature_residual`, where there is one, has the input's channels.
+        `appearance` has `C = filters`, `motion` has `motion_filters`; `feature_residual`, where there is one, has the
+        input's channels.
         """
         parts = {
             "appearance": self.appearance(inputs, training=training),
@@ -93,7 +99,7 @@ class Pseudo3D(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         *rest, _ = self.appearance.compute_output_shape(input_shape)
         residual = 0 if self.feature_residual is None else input_shape[-1] or 0
-        return (*rest, 2 * self.filters + residual)
+        return (*rest, self.filters + self.motion_filters + residual)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -105,4 +111,5 @@ class Pseudo3D(keras.layers.Layer):
             "attention_pool": self.attention_pool,
             "norm": self.norm,
             "rounds": self.rounding.rounds,
+            "motion_filters": self.motion_filters,
         }

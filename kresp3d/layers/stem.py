@@ -20,6 +20,7 @@ class Stem(keras.layers.Layer):
         variant: `p3d`, or `full3d` for the baseline's single 3×7×7 convolution.
         norm: See `ConvNorm`.
         rounds: Whether it computes with the values that an int8 network has; see `Rounding`.
+        first_filters: Channels of the `1×7²` convolution, where they are not as many.
 
     Input shape: `[batch, frames, height, width, channels]`.
     Output shape: `[batch, frames, ceil(height / 2), ceil(width / 2), filters]`.
@@ -31,12 +32,14 @@ class Stem(keras.layers.Layer):
         variant: Literal["p3d", "full3d"] = "p3d",
         norm: str = "batch",
         rounds: bool = False,
+        first_filters: int | None = None,
         **kwargs: Any,
     ) -> None:
         if variant not in ("p3d", "full3d"):
             raise ValueError(f"Stem: variant must be 'p3d' or 'full3d', received {variant!r}")
         super().__init__(**kwargs)
         self.filters = filters
+        self.first_filters = first_filters or filters
         self.variant = variant
         self.norm = norm
         policy, use_bias = self.dtype_policy, norm == "folded"
@@ -55,7 +58,7 @@ class Stem(keras.layers.Layer):
             ]
         else:
             convs = [
-                FactorizedConv(filters, (1, 7), 2, use_bias=use_bias, dtype=policy, name="conv"),
+                FactorizedConv(self.first_filters, (1, 7), 2, use_bias=use_bias, dtype=policy, name="conv"),
                 FactorizedConv(filters, (3, 1), use_bias=use_bias, dtype=policy, name="conv"),
             ]
         self.convs = [ConvNorm(conv, norm, dtype=policy, name=f"conv{i}") for i, conv in enumerate(convs, 1)]
@@ -87,4 +90,5 @@ class Stem(keras.layers.Layer):
             "variant": self.variant,
             "norm": self.norm,
             "rounds": self.rounding.rounds,
+            "first_filters": self.first_filters,
         }

@@ -179,6 +179,20 @@ def test_after_clustering_each_layer_of_a_file_has_few_values(pruned: Path, tmp_
     assert {layers[kernel.name]["values"] for kernel in choose_kernels(after, None)} <= {2, 3, 4}
 
 
+def test_a_slim_network_is_smaller_and_is_exported_like_any_other(trained_run: Path, tmp_path: Path, capfd) -> None:
+    out = tmp_path / "slim"
+    assert run("compress", trained_run, "--method", "slim", "--set", "compress.width=0.5", *SHORT, "--out", out) == 0
+    before, after = (load_network(RunFolder.open(path)) for path in (trained_run, out))
+    # Four channels are the fewest, which the convolutions of this network have.
+    assert after.get_layer("fc1").units == 8 < before.get_layer("fc1").units
+    assert after.count_params() < before.count_params()
+    assert run("export", out, "--format", "saved_model", "--to", tmp_path / "files") == 0
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    config["compress"]["methods"] = ["cluster"]
+    (out / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "slim first" in sentence(capfd, 2, "compress", out, "--method", "slim", "--out", tmp_path / "no")
+
+
 def test_killed_and_resumed_it_ends_at_the_same_weights(trained_run: Path, tmp_path: Path) -> None:
     command = ["compress", trained_run, "--method", "prune", *SHORT, "--set", "training.epochs=4"]
     assert run(*command, "--out", tmp_path / "whole") == 0
