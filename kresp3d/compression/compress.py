@@ -19,6 +19,9 @@ from kresp3d.inference.keras_engine import load_network
 from kresp3d.models.inference_network import folded_network
 from kresp3d.run_folder import RunFolder
 
+#: Methods after which there is no other: their values would be trained apart.
+LAST = ("cluster", "qat")
+
 #: What a run that compresses may have otherwise than the run whose network it begins with.
 FREE = ("name", "seed", "training", "compress", "clip.augment", "clip.per_video", "evaluation", "tune", "data.memory")
 
@@ -37,11 +40,11 @@ def compress_config(source: RunFolder, method: Method, overrides: Sequence[str] 
         UsageError: If the method has been used on the network already, cannot take it, or an override is not accepted.
     """
     config = source.config
-    if "qat" in config.compress.methods:
-        raise UsageError(f"{source.path} was trained for int8 (qat), which comes last; compress the run it was made of")
-    if method == "slim" and "cluster" in config.compress.methods:
+    last = config.compress.method
+    if last in LAST:
         raise UsageError(
-            f"{source.path} was clustered and has no batch norms any more, by whose scale slim chooses; slim first"
+            f"{source.path} is the result of {last}, which comes last: a further training would undo it; compress the "
+            "run it was made of"
         )
     if method in config.compress.methods:
         raise UsageError(
@@ -62,9 +65,9 @@ def compress_config(source: RunFolder, method: Method, overrides: Sequence[str] 
 def fine_tuning(config: Config, method: Method) -> dict[str, object]:
     """The keys of `training` that differ where a trained network is trained on."""
     training = config.training
-    for_int8 = {"precision": "float32", "gradient_checkpointing": False} if method == "qat" else {}
     return {
-        **for_int8,
+        "precision": "float32" if method == "qat" else training.precision,
+        "gradient_checkpointing": training.gradient_checkpointing and method not in LAST,
         "epochs": max(1, math.ceil(training.epochs / 2)),
         "learning_rate": training.learning_rate / 4,
         "warmup_epochs": min(1.0, training.warmup_epochs),
@@ -83,15 +86,14 @@ def _check(source: RunFolder, config: Config, methods: tuple[Method, ...]) -> No
         key, mine, other = changed[0]
         raise UsageError(f"{key} is {mine} in {source.path}, whose network is to be compressed; received {other}")
     training, compress = config.training, config.compress
-    if compress.method == "qat" and (training.precision != "float32" or training.gradient_checkpointing):
+    precision = "float32" if compress.method == "qat" else source.config.training.precision
+    if training.precision != precision:
+        why = "qat rounds in float32" if compress.method == "qat" else f"the network of {source.path} has it"
+        raise UsageError(f"training.precision must be {precision}, since {why}; received {training.precision}")
+    if training.gradient_checkpointing and compress.method in LAST:
         raise UsageError(
-            "qat rounds in float32 and keeps what it rounds: training.precision must be float32 and "
-            "training.gradient_checkpointing false"
-        )
-    if compress.method != "qat" and training.precision != source.config.training.precision:
-        raise UsageError(
-            f"training.precision is that of the network, {source.config.training.precision}; received "
-            f"{training.precision}"
+            f"training.gradient_checkpointing would compute anew with other kernels than {compress.method} computes "
+            "with; set it to false"
         )
     rises = compress.method == "prune" and compress.schedule == "polynomial"
     if rises and (training.keep == "best" or training.early_stop is not None):

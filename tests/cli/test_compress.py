@@ -190,7 +190,9 @@ def test_a_slim_network_is_smaller_and_is_exported_like_any_other(trained_run: P
     config = yaml.safe_load((out / "config.yaml").read_text())
     config["compress"]["methods"] = ["cluster"]
     (out / "config.yaml").write_text(yaml.safe_dump(config))
-    assert "slim first" in sentence(capfd, 2, "compress", out, "--method", "slim", "--out", tmp_path / "no")
+    assert "the result of cluster, which comes last" in sentence(
+        capfd, 2, "compress", out, "--method", "slim", "--out", tmp_path / "no"
+    )
 
 
 def test_killed_and_resumed_it_ends_at_the_same_weights(trained_run: Path, tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_what_training_for_int8_cannot_take_is_a_sentence(for_int8: Path, traine
     qat = ("compress", trained_run, "--method", "qat", *out)
     assert "which comes last" in sentence(capfd, 2, "compress", for_int8, "--method", "prune", *out)
     for value in ("training.precision=mixed_bfloat16", "training.gradient_checkpointing=true"):
-        assert "training.precision must be float32" in sentence(capfd, 2, *qat, "--set", value)
+        assert f"{value.partition('=')[0]} " in sentence(capfd, 2, *qat, "--set", value)
     copy = shutil.copytree(trained_run, tmp_path / "full3d")
     config = yaml.safe_load((copy / "config.yaml").read_text())
     config["model"]["variant"] = "full3d"

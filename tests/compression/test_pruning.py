@@ -90,38 +90,6 @@ def test_what_is_zero_at_the_beginning_stays_so():
         np.testing.assert_array_equal(kernel.variable.numpy() != 0, before[kernel.name])
 
 
-def test_on_several_replicas_every_copy_has_the_zeros():
-    # In a process of its own, since logical devices come before anything else.
-    import subprocess
-    import sys
-
-    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["0.75", "0.75"]
-
-
-REPLICAS = """
-import keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from kresp3d.compression.kernels import choose_kernels
-from kresp3d.compression.pruning import Prune
-from kresp3d.config import CompressConfig, ModelConfig
-from kresp3d.models.p3d_resnet import build_model
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())
-with strategy.scope():
-    network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8), 3)
-    network.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9), "mse")
-    network.optimizer.build(network.trainable_variables)
-    pruned = Prune(choose_kernels(network, ["fc1"]), CompressConfig(methods=("prune",), sparsity=0.75), 4)
-clips, targets = np.full((16, 3, 16, 16, 3), 99, np.uint8), np.ones((16, 3), np.float32)
-network.fit({"frames": clips}, targets, batch_size=4, verbose=0, callbacks=[pruned])
-[kernel] = pruned.kernels
-for copy in kernel.variable.value.values:
-    print(float((copy.numpy() == 0).mean()))
-"""
-
-
 def test_masks_are_state_of_the_training():
     _, pruned = trained("prune", sparsity=0.5, steps=2)
     assert pruned.variables == pruned.masks
