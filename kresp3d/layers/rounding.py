@@ -62,6 +62,11 @@ class Rounding(keras.layers.Layer):
             shape=(), initializer="zeros", trainable=False, autocast=False, aggregation="mean", name=f"{place}_{name}"
         )
 
+    def step(self, place: str) -> Any:
+        """The difference of two neighbouring values of a tensor."""
+        low, high = self.fixed[place] if place in self.fixed else (bound.value for bound in self.ranges[place])
+        return (high - low) / 255
+
     def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
         # Nearly every network does not round, and is built and traced faster without the calls.
         return super().__call__(inputs, *arguments, **options) if self.rounds else inputs

@@ -6,8 +6,9 @@ import pytest
 
 from kresp3d.compression.kernels import kernels
 from kresp3d.compression.pruning import KeepZeros
-from kresp3d.compression.quantization import Quantize, begin_quantization, rounded
+from kresp3d.compression.quantization import Quantize, begin_quantization, layers_with_ranges, rounded
 from kresp3d.config import ModelConfig
+from kresp3d.layers import FactorizedConv
 from kresp3d.models.inference_network import inference_network, rounds_as_int8
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.training.averages import kept_weights
@@ -81,6 +82,51 @@ def test_what_is_kept_is_rounded_and_training_goes_on_from_the_raw_kernels():
         np.testing.assert_allclose(begun(inputs, training=False), model(inputs, training=False), atol=1e-5)
     for now, then in zip(model.get_weights(), raw, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"modality": "rgb", "attention": False, "stem_pool": True},
+        {"modality": "residual", "feature_residual": False, "attention_pool": "space", "blocks": (2, 1)},
+    ],
+    ids=str,
+)
+def test_the_range_before_each_layer_is_that_of_its_input(values):
+    begun = begin_quantization(network(**values), [clips])
+    layers = list(layers_with_ranges(begun))
+    assert {id(layer.kernel) for layer in layers} == {id(kernel.variable) for kernel in kernels(begun)}
+    seen = {}
+
+    def watch(layer, kernel):
+        call = layer.call
+
+        def watched(inputs, *arguments, **options):
+            seen[id(kernel)] = np.asarray(inputs)
+            return call(inputs, *arguments, **options)
+
+        layer.call = watched
+
+    for layer in begun._flatten_layers():
+        if isinstance(layer, FactorizedConv | keras.layers.Dense):
+            watch(layer, layer.kernel if isinstance(layer, FactorizedConv) else layer._kernel)
+    begun({"frames": clips}, training=False)
+    for layer in layers:
+        steps = seen[id(layer.kernel)] / float(layer.rounding.step(layer.place))
+        np.testing.assert_allclose(steps, np.round(steps), atol=0.01, err_msg=layer.kernel.path)
+        assert steps.max() - steps.min() <= 255.01
+
+
+def test_biases_are_multiples_of_a_step_of_the_input_times_one_of_the_kernel():
+    begun = begin_quantization(network(), [clips])
+    for layer in layers_with_ranges(begun):
+        kernel = rounded(next(kernel for kernel in kernels(begun) if kernel.variable is layer.kernel))
+        axes = None if len(kernel.shape) == 2 else (0, 1, 2)
+        step = np.abs(kernel.numpy()).max(axis=axes) / 127 * float(layer.rounding.step(layer.place))
+        bias = np.asarray(layer.rounded_bias(kernel))
+        np.testing.assert_allclose(bias / step, np.round(bias / step), atol=0.02)
+        assert np.abs(bias - layer.bias.numpy()).max() <= 0.51 * np.max(step)
 
 
 def test_zeros_stay():
