@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from kresp3d.compression.clustering import Cluster
-from kresp3d.compression.kernels import Kernel, choose_kernels, kernels
+from kresp3d.compression.kernels import choose_kernels, kernels
 from kresp3d.compression.pruning import KeepZeros, Prune
 from kresp3d.compression.quantization import Quantize
 from kresp3d.config import CompressConfig
@@ -21,15 +21,12 @@ def training_callback(config: CompressConfig, network: keras.Model, steps: int) 
     """
     if config.method is None:
         return None
+    sparse = [kernel for kernel in kernels(network) if kernel.zeros]
     if config.method in ("prune", "prune-2x4"):
-        return Prune(choose_kernels(network, config.layers), config, steps, two_of_four=config.method == "prune-2x4")
+        chosen = choose_kernels(network, config.layers)
+        return Prune(chosen, sparse, config, steps, two_of_four=config.method == "prune-2x4")
     if config.method == "cluster":
-        return Cluster(choose_kernels(network, config.layers), sparse_kernels(network), config.clusters)
+        return Cluster(choose_kernels(network, config.layers), sparse, config.clusters)
     if config.method == "qat":
-        return Quantize(network, sparse_kernels(network))
-    return KeepZeros(sparse_kernels(network))
-
-
-def sparse_kernels(network: keras.Model) -> list[Kernel]:
-    """The kernels that were pruned."""
-    return [kernel for kernel in kernels(network) if kernel.zeros]
+        return Quantize(network, sparse)
+    return KeepZeros(sparse)

@@ -72,21 +72,31 @@ class Prune(KeepZeros):
     What is zero when training begins stays so, too.
 
     Args:
-        kernels: What is pruned; to be made in the scope of the strategy.
+        pruned: What is pruned; to be made in the scope of the strategy.
+        sparse: Kernels that have zeros already, pruned further or not.
         config: How.
         steps: Steps of the whole training.
         two_of_four: Whether two of every four neighbouring inputs go, from the first step on.
     """
 
     def __init__(
-        self, kernels: Sequence[Kernel], config: CompressConfig, steps: int, *, two_of_four: bool = False
+        self,
+        pruned: Sequence[Kernel],
+        sparse: Sequence[Kernel],
+        config: CompressConfig,
+        steps: int,
+        *,
+        two_of_four: bool = False,
     ) -> None:
-        super().__init__(kernels)
+        names = {kernel.name for kernel in pruned}
+        super().__init__([*pruned, *(kernel for kernel in sparse if kernel.name not in names)])
+        self._pruned = len(pruned)
         self._config = config
         self._two_of_four = two_of_four
         self._frequency, self._end = renewals(steps, config.ramp)
         # Not of the checkpoint: a training that is resumed begins with the same network.
-        self._before = [(mask, mask.numpy()) for kernel, mask in zip(kernels, self.masks, strict=True) if kernel.zeros]
+        pairs = zip(pruned, self.masks, strict=False)
+        self._before = [(mask, mask.numpy()) for kernel, mask in pairs if kernel.zeros]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         # Loaded here, since it takes seconds.
@@ -101,8 +111,8 @@ class Prune(KeepZeros):
             else tfmot_bridge.PolynomialDecay(0.0, config.sparsity, 0, self._end, frequency=first)
         )
         self._pruning = tfmot_bridge.MagnitudePruning(
-            [kernel.variable.value for kernel in self.kernels],
-            self.masks,
+            [kernel.variable.value for kernel in self.kernels[: self._pruned]],
+            self.masks[: self._pruned],
             schedule,
             lambda: tf.cast(optimizer.iterations, tf.int32),
             config.block,

@@ -28,7 +28,7 @@ def trained(method, *, steps=12, optimizer=None, **values):
     network.compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True, ema_momentum=0.9), "mse")
     network.optimizer.build(network.trainable_variables)
     config = CompressConfig(methods=(method,), **values)
-    pruned = Prune(choose_kernels(network, None), config, steps, two_of_four=method == "prune-2x4")
+    pruned = Prune(choose_kernels(network, None), [], config, steps, two_of_four=method == "prune-2x4")
     random = np.random.default_rng(0)
     clips = random.integers(0, 256, (2 * steps, 3, 16, 16, 3), np.uint8)
     targets = random.normal(size=(2 * steps, 3)).astype(np.float32)
@@ -88,6 +88,22 @@ def test_what_is_zero_at_the_beginning_stays_so():
     network.fit({"frames": clips}, targets, batch_size=2, verbose=0, callbacks=[KeepZeros(kernels(network))])
     for kernel in kernels(network):
         np.testing.assert_array_equal(kernel.variable.numpy() != 0, before[kernel.name])
+
+
+def test_zeros_of_layers_that_are_not_pruned_stay_too():
+    network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8), 3)
+    gate, fc1 = choose_kernels(network, ["*/gate", "fc1"])
+    values = gate.variable.numpy()
+    values[::2] = 0
+    gate.variable.assign(values)
+    network.compile(keras.optimizers.SGD(0.5), "mse")
+    network.optimizer.build(network.trainable_variables)
+    config = CompressConfig(methods=("prune",), sparsity=0.5)
+    clips, targets = np.full((8, 3, 16, 16, 3), 99, np.uint8), np.ones((8, 3), np.float32)
+    pruned = Prune([fc1], [gate], config, 4)
+    network.fit({"frames": clips}, targets, batch_size=2, verbose=0, callbacks=[pruned])
+    assert not gate.variable.numpy()[::2].any() and gate.variable.numpy()[1::2].all()
+    assert fc1.zeros == fc1.size // 2
 
 
 def test_masks_are_state_of_the_training():
