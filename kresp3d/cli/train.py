@@ -59,6 +59,12 @@ def command(
     run = RunFolder(out or Path("runs") / config.name)
     resume = resume and run.config_file.is_file()
     if not resume:
+        if config.compress.methods:
+            # Before anything is deleted: this may be the configuration of the very run that would be overwritten.
+            raise UsageError(
+                f"{config_file} is of a run that compressed a network (compress.methods); begin another one by "
+                "`kresp3d compress RUN`, or train from scratch with --set compress.methods=[]"
+            )
         run.check_free(overwrite=overwrite)
 
     console = Console(highlight=False, soft_wrap=True)

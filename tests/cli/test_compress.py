@@ -264,7 +264,11 @@ def test_a_run_without_its_training_videos_is_a_sentence(trained_run: Path, tmp_
     assert not (tmp_path / "out" / "start.keras").exists()
 
 
-def test_a_configuration_that_says_compress_is_not_trained_from_scratch(tiny_config, tmp_path: Path, capfd) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump({**tiny_config, "compress": {"methods": ["prune"]}}))
-    assert "begin by `kresp3d compress RUN`" in sentence(capfd, 2, "train", "--config", path, "--out", tmp_path / "out")
+def test_the_configuration_of_a_compressed_run_is_not_trained_from_scratch(pruned: Path, tmp_path, capfd) -> None:
+    copy = shutil.copytree(pruned, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    words = ("train", "--config", copy / "config.yaml", "--out")
+    assert "kresp3d compress RUN" in sentence(capfd, 2, *words, copy, "--overwrite")
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+    assert "kresp3d compress RUN" in sentence(capfd, 2, *words, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
