@@ -121,6 +121,17 @@ def check(source: RunFolder, config: Config) -> None:
         raise UsageError(f"prune-2x4 is for 2D kernels, and that of {deep[0]} is a 3D one; leave it out, or use prune")
 
 
+def check_source(run: RunFolder, source: RunFolder) -> None:
+    """Make sure that a run which is resumed was begun with the network of `source`.
+
+    Raises:
+        UsageError: If it was not.
+    """
+    begun = run.environment.get("source") if run.has_data else None
+    if begun is not None and begun != str(source.path.resolve()):
+        raise UsageError(f"{run.path} compresses the network of {begun}, not of {source.path}; give another --out")
+
+
 def begin(source: RunFolder, run: RunFolder) -> None:
     """Put into a run, which has its configuration, what its training begins with.
 

@@ -255,6 +255,12 @@ def test_what_training_for_int8_cannot_take_is_a_sentence(for_int8: Path, traine
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_is_gone_on_with_from_its_own_source_alone(pruned: Path, trained_run: Path, tmp_path, capfd) -> None:
+    other = shutil.copytree(trained_run, tmp_path / "other")
+    words = ("--method", "prune", *SHORT, *HALF, "--resume", "--out", pruned)
+    assert f"compresses the network of {trained_run.resolve()}" in sentence(capfd, 2, "compress", other, *words)
+
+
 def test_a_run_without_its_training_videos_is_a_sentence(trained_run: Path, tmp_path: Path, capfd) -> None:
     run_folder = shutil.copytree(trained_run, tmp_path / "run")
     environment = json.loads((run_folder / "environment.json").read_text())
