@@ -46,6 +46,8 @@ def compress_config(source: RunFolder, method: Method, overrides: Sequence[str] 
             f"{source.path} is the result of {last}, which comes last: a further training would undo it; compress the "
             "run it was made of"
         )
+    if method == "slim" and last == "prune-2x4":
+        raise UsageError(f"{source.path} has two of every four inputs at zero, which slim would break up; slim first")
     if method in config.compress.methods:
         raise UsageError(
             f"{source.path} is the result of {method} already; compress the run it was made of with other settings, "
@@ -116,6 +118,14 @@ def check(source: RunFolder, config: Config) -> None:
     """
     source.records("train")
     chosen = choose_kernels(load_network(source), config.compress.layers)
+    rows, columns = config.compress.block
+    for kernel in chosen if config.compress.method == "prune" and (rows, columns) != (1, 1) else ():
+        inputs, outputs = kernel.size // kernel.variable.shape[-1], kernel.variable.shape[-1]
+        if inputs <= rows or outputs <= columns:
+            raise UsageError(
+                f"compress.block {rows}×{columns} is no part of the kernel of {kernel.name}, which has {inputs} inputs "
+                f"of {outputs} outputs; use a smaller block, or leave the layer out of compress.layers"
+            )
     deep = [kernel.name for kernel in chosen if len(kernel.variable.shape) == 5]
     if config.compress.method == "prune-2x4" and deep:
         raise UsageError(f"prune-2x4 is for 2D kernels, and that of {deep[0]} is a 3D one; leave it out, or use prune")

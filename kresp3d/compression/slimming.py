@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from kresp3d.errors import UsageError
 from kresp3d.layers import Bottleneck, ConvNorm, Pseudo3D, Stem
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-#: Numbers of channels are multiples of it, where there are so many: convolutions compute eight channels at a time.
+#: Numbers of channels are multiples of it, where there are so many, as convolutions compute several at a time.
 MULTIPLE = 4
 
 
@@ -36,7 +37,16 @@ def slim_network(network: keras.Model, share: float, clips: Iterable[npt.NDArray
 
     Returns:
         A network with as many layers and the weights of the channels that are kept.
+
+    Raises:
+        UsageError: If the first block adds the stems' channels to its own, or would with so many channels.
     """
+    first = next(layer for layer in network.layers if isinstance(layer, Bottleneck))
+    if first.shortcut is None:
+        raise UsageError(
+            f"slim cannot take this network: {first.name} adds what the stems give to its own output, so that the "
+            "channels of both would have to go together; use another method"
+        )
     passed = _attention(network, clips)
     kept = _Kept(network, share, passed)
 
@@ -57,6 +67,12 @@ def slim_network(network: keras.Model, share: float, clips: Iterable[npt.NDArray
         return operation.__class__.from_config(values)
 
     slim = keras.models.clone_model(network, clone_function=convert)
+    for block in network.layers:
+        if isinstance(block, Bottleneck) and block.shortcut is not None and slim.get_layer(block.name).shortcut is None:
+            raise UsageError(
+                f"with compress.width {share} {block.name} would have as many channels as come in, and no convolution "
+                "in its shortcut any more; use a slightly different width"
+            )
     for source, target in zip(_parts(network), _parts(slim), strict=True):
         target.set_weights(kept.weights(source))
     return slim

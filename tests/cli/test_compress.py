@@ -234,6 +234,7 @@ def test_bad_input_is_a_sentence(pruned: Path, trained_run: Path, tmp_path: Path
     assert "no layer 'res9*'" in sentence(capfd, 2, *prune, "--set", "compress.layers=[res9*]")
     assert "compress.layers" in sentence(capfd, 2, *prune, "--set", "compress.layers=[]")
     assert "model.width is 4 in" in sentence(capfd, 2, *prune, "--set", "model.width=8")
+    assert "is no part of the kernel of" in sentence(capfd, 2, *prune, "--set", "compress.block=[1, 16]")
     assert "set training.keep to last" in sentence(capfd, 2, *prune, "--set", "training.keep=best")
     assert "compress.methods" in sentence(capfd, 2, *prune, "--set", "compress.methods=[prune-2x4]")
     assert "is the run itself" in sentence(capfd, 2, "compress", trained_run, "--method", "prune", "--out", trained_run)

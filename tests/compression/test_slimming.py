@@ -8,6 +8,7 @@ from kresp3d.analysis.profile import profile
 from kresp3d.compression.kernels import kernels
 from kresp3d.compression.slimming import slim_network
 from kresp3d.config import ModelConfig
+from kresp3d.errors import UsageError
 from kresp3d.layers import Bottleneck
 from kresp3d.models.inference_network import int8_network
 from kresp3d.models.p3d_resnet import build_model
@@ -20,7 +21,7 @@ VARIANTS = [
     {"modality": "rgb", "attention": False},
     {"modality": "residual", "feature_residual": False, "attention_pool": "space"},
     {"variant": "full3d"},
-    {"blocks": (2, 3), "expansion": 2, "stem_pool": True},
+    {"blocks": (2, 3), "expansion": 4, "stem_pool": True},
 ]
 
 
@@ -85,6 +86,13 @@ def test_of_two_channels_of_one_scale_that_stays_which_the_attention_lets_throug
     before, after = (block.middle.appearance.conv.kernel.numpy() for block in (block, slim.get_layer(block.name)))
     inputs = [int(np.abs(before[1, 1, :, 0] - value).argmin()) for value in after[1, 1, :, 0]]
     np.testing.assert_array_equal(after, before[..., inputs, :][..., open_channels])
+
+
+def test_networks_whose_channels_would_have_to_go_together_are_refused():
+    with pytest.raises(UsageError, match="res2_1 adds what the stems give"):
+        slim_network(network(expansion=2), 0.5, [clips])
+    with pytest.raises(UsageError, match="use a slightly different width"):
+        slim_network(network(modality="rgb", width=4), 0.5, [clips])
 
 
 def test_it_is_saved_restored_and_made_ready_for_int8(tmp_path):
