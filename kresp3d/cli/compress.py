@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import override_option
+from kresp3d.cli.options import override_option, training_options
 
 if TYPE_CHECKING:
     from kresp3d.config import Method
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 )
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN2", help="Run folder.  [default: RUN-METHOD]")
-@click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run folder.")
-@click.option(
-    "--until",
-    type=click.IntRange(1),
-    metavar="EPOCH",
-    help="Stop after this epoch, on the way to training.epochs; --resume goes on.",
-)
-@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
+@training_options
 def command(
     source: Path,
     method: Method,

@@ -117,6 +117,19 @@ def config_file_option(*, required: bool, help: str = "Configuration, a YAML fil
     )
 
 
+def training_options(function: Function) -> Function:
+    """`--resume`, `--until EPOCH` and `--overwrite` of a command that trains in a run folder."""
+    resume = click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run folder.")
+    until = click.option(
+        "--until",
+        type=click.IntRange(1),
+        metavar="EPOCH",
+        help="Stop after this epoch, on the way to training.epochs; --resume goes on.",
+    )
+    overwrite = click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
+    return resume(until(overwrite(function)))
+
+
 def config_options(*, required: bool = True) -> Callable[[Function], Function]:
     """Give a command `--config FILE` and `--set KEY=VALUE`, and pass it the `config` they make.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import config_file_option, override_option
+from kresp3d.cli.options import config_file_option, override_option, training_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 @config_file_option(required=False)
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: runs/NAME]")
-@click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run folder.")
-@click.option(
-    "--until",
-    type=click.IntRange(1),
-    metavar="EPOCH",
-    help="Stop after this epoch, on the way to training.epochs; --resume goes on.",
-)
-@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
+@training_options
 def command(
     config_file: Path | None,
     overrides: tuple[str, ...],

@@ -104,11 +104,11 @@ class Prune(KeepZeros):
 
         super().on_train_begin(logs)
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        config, first = self._config, self._frequency
+        config = self._config
         schedule = (
             tfmot_bridge.ConstantSparsity(config.sparsity, begin_step=1, end_step=1, frequency=1)
             if config.schedule == "constant"
-            else tfmot_bridge.PolynomialDecay(0.0, config.sparsity, 0, self._end, frequency=first)
+            else tfmot_bridge.PolynomialDecay(0.0, config.sparsity, 0, self._end, frequency=self._frequency)
         )
         self._pruning = tfmot_bridge.MagnitudePruning(
             [kernel.variable.value for kernel in self.kernels[: self._pruned]],

@@ -53,7 +53,7 @@ def slim_network(network: keras.Model, share: float, clips: Iterable[npt.NDArray
     def convert(operation: keras.Operation) -> keras.Operation:
         values = operation.get_config()
         if isinstance(operation, Stem):
-            *first, last = (len(kept.outputs[conv]) for conv in _convs(operation))
+            *first, last = (len(kept.outputs[conv]) for conv in operation.convs)
             values |= {"filters": last, "first_filters": first[0] if first else None}
         elif isinstance(operation, Bottleneck):
             middle = [len(kept.outputs[conv]) for conv in _middle(operation)]
@@ -110,7 +110,7 @@ class _Kept:
         found, first = [], 0
         for stem in stems:
             x = np.arange(3)
-            for conv in _convs(stem):
+            for conv in stem.convs:
                 self.inputs[conv] = x
                 x = self.outputs[conv] = self._best(_scale(conv))
             found.append(first + x)
@@ -181,10 +181,6 @@ def _scale(conv: ConvNorm) -> Floats:
     assert conv.norm is not None, "the norms are not folded"
     scale: Floats = np.abs(conv.norm.gamma.numpy().astype(np.float64))
     return scale
-
-
-def _convs(stem: Stem) -> list[ConvNorm]:
-    return list(stem.convs)
 
 
 def _middle(block: Bottleneck) -> list[ConvNorm]:

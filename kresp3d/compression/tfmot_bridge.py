@@ -22,7 +22,6 @@ TWO_OF_FOUR = (2, 4)
 
 PolynomialDecay = pruning_schedule.PolynomialDecay
 ConstantSparsity = pruning_schedule.ConstantSparsity
-PruningSchedule = pruning_schedule.PruningSchedule
 
 
 def first_centroids(weights: np.ndarray[Any, Any], clusters: int, *, keep_zero: bool) -> np.ndarray[Any, Any]:
@@ -54,7 +53,7 @@ def cluster(kernel: tf.Variable, centroids: tf.Variable) -> tf.Tensor:
 
 
 class MagnitudePruning(pruning_impl.Pruning):
-    """Sets the smallest weights of each kernel to zero: `conditional_mask_update`, then `weight_mask_op`.
+    """Sets the smallest weights of each kernel to zero in its masks: `conditional_mask_update`.
 
     Zhu and Gupta, "To prune, or not to prune", 2017. To be called eagerly, outside of replicas.
 
