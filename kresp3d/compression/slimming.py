@@ -6,7 +6,6 @@ by its scale; the channels that the attention weighs also by how much it lets th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from kresp3d.errors import UsageError
 from kresp3d.layers import Bottleneck, ConvNorm, Pseudo3D, Stem
 
 Floats = npt.NDArray[np.float64]
@@ -32,23 +30,15 @@ def slim_network(network: keras.Model, share: float, clips: Iterable[npt.NDArray
 
     Args:
         network: A trained network with batch norms.
-        share: Of the channels of each convolution that is kept, above 0 and at most 1.
+        share: Of the channels of each convolution that is kept, above 0 and at most 1; rounded to a multiple of
+            `MULTIPLE` channels.
         clips: Batches of training clips, uint8 `[B, T+s, S, S, 3]`, on which the attention is looked at.
 
     Returns:
         A network with as many layers and the weights of the channels that are kept.
-
-    Raises:
-        UsageError: If the first block adds the stems' channels to its own, or would with so many channels.
     """
-    first = next(layer for layer in network.layers if isinstance(layer, Bottleneck))
-    if first.shortcut is None:
-        raise UsageError(
-            f"slim cannot take this network: {first.name} adds what the stems give to its own output, so that the "
-            "channels of both would have to go together; use another method"
-        )
     passed = _attention(network, clips)
-    kept = _Kept(network, share, passed)
+    kept = _Channels(network, share, passed)
 
     def convert(operation: keras.Operation) -> keras.Operation:
         values = operation.get_config()
@@ -67,18 +57,12 @@ def slim_network(network: keras.Model, share: float, clips: Iterable[npt.NDArray
         return operation.__class__.from_config(values)
 
     slim = keras.models.clone_model(network, clone_function=convert)
-    for block in network.layers:
-        if isinstance(block, Bottleneck) and block.shortcut is not None and slim.get_layer(block.name).shortcut is None:
-            raise UsageError(
-                f"with compress.width {share} {block.name} would have as many channels as come in, and no convolution "
-                "in its shortcut any more; use a slightly different width"
-            )
     for source, target in zip(_parts(network), _parts(slim), strict=True):
         target.set_weights(kept.weights(source))
     return slim
 
 
-class _Kept:
+class _Channels:
     """Which channels stay.
 
     Attributes:
@@ -91,12 +75,13 @@ class _Kept:
         self.inputs: dict[keras.layers.Layer, Indices] = {}
         self._share = share
         layers = {layer.name: layer for layer in network.layers}
-        x = self._stems([layer for layer in network.layers if isinstance(layer, Stem)])
-        blocks = [layer for layer in network.layers if isinstance(layer, Bottleneck)]
-        for stage in _stages(blocks):
-            # What is added has the same channels: those that matter most in all blocks together.
-            ends = [conv for block in stage for conv in (block.project, block.shortcut) if conv is not None]
-            common = self._best(sum(_scale(conv) / _scale(conv).mean() for conv in ends))
+        stems = [layer for layer in network.layers if isinstance(layer, Stem)]
+        stages = list(_stages([layer for layer in network.layers if isinstance(layer, Bottleneck)]))
+        # Where the first block has no convolution in its shortcut, the stems' channels are added to those of its stage.
+        added = stages[0][0].shortcut is None
+        x = self._stems(stems, _ends(stages[0]) if added else 0.0)
+        for number, stage in enumerate(stages):
+            common = x if added and number == 0 else self._common(stage, len(x))
             for block in stage:
                 self._block(block, x, common, passed)
                 x = common
@@ -105,17 +90,35 @@ class _Kept:
         self.outputs[fc1] = self.inputs[fc2] = self._best(np.linalg.norm(fc2.kernel.numpy(), axis=1))
         self.outputs[fc2] = np.arange(fc2.units)
 
-    def _stems(self, stems: list[Stem]) -> Indices:
-        """Keep channels of the stems, and give those of their concatenation."""
+    def _stems(self, stems: list[Stem], scores: Floats | float) -> Indices:
+        """Keep channels of the stems, and give those of their concatenation.
+
+        Args:
+            stems: One or two.
+            scores: How much their channels matter in what they are added to.
+        """
+        scores = scores + np.zeros(sum(stem.filters for stem in stems))
         found, first = [], 0
         for stem in stems:
             x = np.arange(3)
             for conv in stem.convs:
                 self.inputs[conv] = x
-                x = self.outputs[conv] = self._best(_scale(conv))
+                own = _scale(conv)
+                if conv is stem.convs[-1]:
+                    own = own / own.mean() + scores[first : first + stem.filters]
+                x = self.outputs[conv] = self._best(own)
             found.append(first + x)
             first += stem.filters
         return np.concatenate(found)
+
+    def _common(self, stage: list[Bottleneck], inputs: int) -> Indices:
+        """The channels that the blocks of a stage put out; `inputs` come in."""
+        scores = _ends(stage)
+        count = self._count(len(scores))
+        if stage[0].spatial_stride == 1 and count == inputs:
+            # As many as come in would leave no convolution in the first block's shortcut.
+            count += MULTIPLE if count + MULTIPLE <= len(scores) else -1
+        return self._best(scores, count)
 
     def _block(self, block: Bottleneck, x: Indices, common: Indices, passed: dict[keras.layers.Layer, Floats]) -> None:
         self.inputs[block.reduce] = x
@@ -142,11 +145,13 @@ class _Kept:
         if block.shortcut is not None:
             self.inputs[block.shortcut], self.outputs[block.shortcut] = x, common
 
-    def _best(self, scores: Floats) -> Indices:
-        """The channels with the highest scores, in their order."""
-        count = len(scores)
-        wanted = min(count, max(1, MULTIPLE * math.ceil(count * self._share / MULTIPLE - 1e-9)))
-        return np.sort(np.argsort(-scores, kind="stable")[:wanted])
+    def _best(self, scores: Floats, count: int | None = None) -> Indices:
+        """The channels with the highest scores, in their order; `count` of them, where that is not as usual."""
+        return np.sort(np.argsort(-scores, kind="stable")[: count or self._count(len(scores))])
+
+    def _count(self, channels: int) -> int:
+        """How many of so many channels stay."""
+        return min(channels, max(1, round(channels * self._share / MULTIPLE)) * MULTIPLE)
 
     def weights(self, layer: keras.layers.Layer) -> list[Any]:
         """The weights of a layer, of the channels that stay."""
@@ -181,6 +186,13 @@ def _scale(conv: ConvNorm) -> Floats:
     assert conv.norm is not None, "the norms are not folded"
     scale: Floats = np.abs(conv.norm.gamma.numpy().astype(np.float64))
     return scale
+
+
+def _ends(stage: list[Bottleneck]) -> Floats:
+    """How much each channel matters that the blocks of a stage put out: all that are added count alike."""
+    ends = [conv for block in stage for conv in (block.project, block.shortcut) if conv is not None]
+    scores: Floats = np.sum([_scale(conv) / _scale(conv).mean() for conv in ends], axis=0)
+    return scores
 
 
 def _middle(block: Bottleneck) -> list[ConvNorm]:

@@ -8,7 +8,6 @@ from kresp3d.analysis.profile import profile
 from kresp3d.compression.kernels import kernels
 from kresp3d.compression.slimming import slim_network
 from kresp3d.config import ModelConfig
-from kresp3d.errors import UsageError
 from kresp3d.layers import Bottleneck
 from kresp3d.models.inference_network import int8_network
 from kresp3d.models.p3d_resnet import build_model
@@ -22,6 +21,8 @@ VARIANTS = [
     {"modality": "residual", "feature_residual": False, "attention_pool": "space"},
     {"variant": "full3d"},
     {"blocks": (2, 3), "expansion": 4, "stem_pool": True},
+    {"blocks": (2, 1), "expansion": 2},
+    {"modality": "rgb", "expansion": 2},
 ]
 
 
@@ -64,10 +65,10 @@ def test_channels_that_are_always_zero_are_taken_out_and_nothing_changes(values)
 
 
 def test_numbers_of_channels_are_multiples_of_four():
-    slim = slim_network(network(width=16, fc1=30), 0.6, [clips])
+    slim = slim_network(network(width=16, fc1=32), 0.6, [clips])
     assert {kernel.variable.shape[-1] % 4 for kernel in kernels(slim) if kernel.name != "fc2"} == {0}
     [first, *_] = [layer for layer in slim.layers if isinstance(layer, Bottleneck)]
-    assert first.filters == 12 and slim.get_layer("fc1").units == 20
+    assert first.filters == 8 and slim.get_layer("fc1").units == 20
 
 
 def test_of_two_channels_of_one_scale_that_stays_which_the_attention_lets_through():
@@ -88,11 +89,12 @@ def test_of_two_channels_of_one_scale_that_stays_which_the_attention_lets_throug
     np.testing.assert_array_equal(after, before[..., inputs, :][..., open_channels])
 
 
-def test_networks_whose_channels_would_have_to_go_together_are_refused():
-    with pytest.raises(UsageError, match="res2_1 adds what the stems give"):
-        slim_network(network(expansion=2), 0.5, [clips])
-    with pytest.raises(UsageError, match="use a slightly different width"):
-        slim_network(network(modality="rgb", width=4), 0.5, [clips])
+def test_a_shortcut_keeps_its_convolution_where_as_many_channels_come_in_as_go_out():
+    trained = network(modality="rgb", width=4, expansion=4)
+    assert trained.get_layer("res2_1").shortcut is not None
+    for share in (0.25, 0.3, 0.5, 0.6, 0.75, 0.9):
+        slim = slim_network(trained, share, [clips])
+        assert slim.get_layer("res2_1").shortcut is not None and scores(slim).shape == (4, 3)
 
 
 def test_it_is_saved_restored_and_made_ready_for_int8(tmp_path):
