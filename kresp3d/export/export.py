@@ -137,8 +137,7 @@ def export(
 def _quantizations(
     run: RunFolder, formats: Sequence[ExportFormat], wanted: Sequence[Quantize] | None
 ) -> tuple[Quantize, ...]:
-    for_int8 = "qat" in run.config.compress.methods
-    if wanted is None and for_int8:
+    if wanted is None and _for_int8(run):
         return ("int8",)
     if wanted is None:
         # 3D convolutions, as the baseline has, stay floats in LiteRT.
@@ -153,7 +152,12 @@ def _quantizations(
 
 def _is_calibrated(run: RunFolder, plan: Sequence[Artefact]) -> bool:
     """Whether ranges are to be measured, which a network that was trained for int8 knows."""
-    return "qat" not in run.config.compress.methods and any(artefact.quantize == "int8" for artefact in plan)
+    return not _for_int8(run) and any(artefact.quantize == "int8" for artefact in plan)
+
+
+def _for_int8(run: RunFolder) -> bool:
+    """Whether a run's network was trained for int8."""
+    return "qat" in run.config.compress.methods
 
 
 def _check_folder(folder: Path, formats: Sequence[ExportFormat]) -> None:
@@ -285,7 +289,7 @@ def _compare_all(
     labels = np.array([index[record.label] for record in records])
     found = []
     for (artefact, precision), engine, values in zip(rows, engines, scores, strict=True):
-        parity = compare(artefact.name, engine, precision, values, reference, labels)
+        parity = compare(artefact.name, engine, precision, values, reference, labels, rounds=_for_int8(run))
         [cost] = bench([aside / artefact.name], batches=(1,), precision=precision, seconds=2.0)
         found.append(parity.with_cost(size=cost.size, latency=cost.timings[0].median, peak_memory=cost.peak_memory))
         progress("Timing", len(found), len(rows))

@@ -76,7 +76,8 @@ class Parity:
     """One network beside the trained one, on the same clips.
 
     Differences are of softmax probabilities, over all clips and classes. `top1_agreement` is the share of clips whose
-    best class is the same. `size`, `latency` (median of one clip, in seconds) and `peak_memory` come from `bench`.
+    best class is the same. `rounds` says that the trained network rounds as an int8 one, so that sums which are added up
+    in another order fall to the other side now and then. `size`, `latency` (median of one clip, in seconds) and `peak_memory` come from `bench`.
     """
 
     artefact: str
@@ -90,6 +91,7 @@ class Parity:
     top1_agreement: float
     video_top1: float
     video_top1_trained: float
+    rounds: bool = False
     size: int | None = None
     latency: float | None = None
     peak_memory: int | None = None
@@ -97,7 +99,7 @@ class Parity:
     @property
     def tolerance(self) -> Tolerance:
         """What this format and precision may differ by."""
-        return FEWER_BITS if self.precision == "bfloat16" else TOLERANCES[self.quantize]
+        return FEWER_BITS if self.precision == "bfloat16" or self.rounds else TOLERANCES[self.quantize]
 
     @property
     def within(self) -> bool:
@@ -155,6 +157,7 @@ class Parity:
             "top1_agreement": self.top1_agreement,
             "video_top1": self.video_top1,
             "video_top1_trained": self.video_top1_trained,
+            "rounds": self.rounds,
             "tolerance": str(self.tolerance),
             "within_tolerance": self.within,
             "size_bytes": self.size,
@@ -197,7 +200,14 @@ def score(
 
 
 def compare(
-    artefact: str, engine: Engine, precision: Precision, scores: Scores, trained: Scores, labels: npt.NDArray[np.int64]
+    artefact: str,
+    engine: Engine,
+    precision: Precision,
+    scores: Scores,
+    trained: Scores,
+    labels: npt.NDArray[np.int64],
+    *,
+    rounds: bool = False,
 ) -> Parity:
     """Set an artefact's scores beside the trained network's.
 
@@ -208,6 +218,7 @@ def compare(
         scores: Softmax scores `[videos * clips, classes]`, the clips of a video side by side.
         trained: The trained network's, of the same clips.
         labels: Class indices `[videos]`.
+        rounds: Whether the trained network computes with the values that an int8 one has.
     """
     clips, videos = len(scores), len(labels)
     difference = np.abs(scores.astype(np.float64) - trained)
@@ -228,6 +239,7 @@ def compare(
         top1_agreement=float((scores.argmax(axis=1) == trained.argmax(axis=1)).mean()),
         video_top1=top1(scores),
         video_top1_trained=top1(trained),
+        rounds=rounds,
     )
 
 

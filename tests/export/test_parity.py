@@ -81,6 +81,8 @@ def parity(quantize="none", precision="float32", **values):
         ("dynamic", "float32", {"videos": 1000, "video_top1": 0.98}, False),
         ("none", "bfloat16", {"max_difference": 0.1, "videos": 1000, "video_top1": 0.995}, True),
         ("none", "float32", {"max_difference": float("nan")}, False),
+        ("none", "float32", {"rounds": True, "max_difference": 0.1}, True),
+        ("none", "float32", {"rounds": True, "video_top1": 0.5}, False),
     ],
 )
 def test_each_format_has_its_tolerance(quantize, precision, values, within):
