@@ -318,7 +318,7 @@ class CompressConfig(Section):
     layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Layers by name, `*` for any part of it, such as `[res4*, fc1]`. By default all convolutions but the stems', and
     fc1."""
-    sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+    sparsity: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.75
     """Share of the weights of each layer that `prune` sets to zero."""
     schedule: Literal["polynomial", "constant"] = "polynomial"
     """Whether the sparsity rises step by step, most at first, or is there from the first step on."""

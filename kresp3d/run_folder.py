@@ -299,8 +299,9 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path, f"training in {self.path}; wait for it, or give another --out"):
             # Only training writes networks, so these are from one that was killed.
-            for left in self.path.glob(f"{PART}*-{self.model_file.name}"):
-                left.unlink()
+            for file in (self.model_file, self.start_file):
+                for left in self.path.glob(f"{PART}*-{file.name}"):
+                    left.unlink()
             yield
 
 

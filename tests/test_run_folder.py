@@ -72,6 +72,7 @@ def test_the_lock_is_free_again_after_use_and_clears_what_a_kill_left(tmp_path):
     with run.locked(), pytest.raises(KrespError, match="another process is training"), run.locked():
         pass
     (run.path / ".part-1-model.keras").touch()
+    (run.path / ".part-1-start.keras").touch()
     (run.path / ".part-1-report.md").touch()
     with run.locked():
         assert sorted(p.name for p in run.path.iterdir()) == [".lock", ".part-1-report.md"]

@@ -58,15 +58,14 @@ def command(
 
     # After the options are looked at: TensorFlow takes seconds to import.
     from kresp3d.cli.train import train_and_measure
-    from kresp3d.compression.compress import begin, check, check_source, compress_config
+    from kresp3d.compression.compress import begin, check_source, compress_config, load_source
     from kresp3d.data.index import read_index
     from kresp3d.training.strategy import make_strategy
 
     config = compress_config(trained, method, overrides)
     # Logical devices can be made only before TensorFlow computes anything, as it does to look at the network.
     make_strategy(config.training)
-    if not resume:
-        check(trained, config)
+    network = None if resume else load_source(trained, config)
     console = Console(highlight=False, soft_wrap=True)
     with run.locked():
         if resume:
@@ -75,9 +74,5 @@ def command(
         else:
             run = RunFolder.create(run.path, config, overwrite=overwrite)
         if not run.start_file.is_file():
-            begin(trained, run)
+            begin(trained, run, network or load_source(trained, config))
         train_and_measure(run, read_index(run.records_folder), console, resume=resume, until=until)
-
-        from kresp3d.compression.report import report
-
-        console.print(report(trained, run))

@@ -91,9 +91,13 @@ def train_and_measure(
     with reading(records.folder), last_words(ended):
         train(run, records, resume=resume, until=until, console=console)
     split = run.config.evaluation.split
-    if split not in run.splits:
-        console.print(f"No {split} videos: nothing is measured.")
-        return
-    from kresp3d.inference.keras_engine import KerasEngine
+    if split in run.splits:
+        from kresp3d.inference.keras_engine import KerasEngine
 
-    measure(run, KerasEngine(run), split, run.config.evaluation.clips, console, command_line(), trained_in=run)
+        measure(run, KerasEngine(run), split, run.config.evaluation.clips, console, command_line(), trained_in=run)
+    else:
+        console.print(f"No {split} videos: nothing is measured.")
+    if run.config.compress.methods:
+        from kresp3d.compression.report import report
+
+        console.print(report(run))

@@ -8,8 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import keras
+import yaml
+
 from kresp3d.compression.kernels import choose_kernels
 from kresp3d.compression.quantization import begin_quantization
+from kresp3d.compression.report import note_before
 from kresp3d.compression.slimming import slim_network
 from kresp3d.config import CompressConfig, Config, Method, changed_keys, override_config, parse_config
 from kresp3d.errors import UsageError
@@ -21,6 +25,15 @@ from kresp3d.run_folder import RunFolder
 
 #: Methods after which there is no other: their values would be trained apart.
 LAST = ("cluster", "qat")
+
+#: The keys under `compress` that each method uses.
+KEYS: dict[Method, tuple[str, ...]] = {
+    "prune": ("layers", "sparsity", "schedule", "ramp", "block"),
+    "prune-2x4": ("layers",),
+    "cluster": ("layers", "clusters"),
+    "slim": ("width",),
+    "qat": (),
+}
 
 #: What a run that compresses may have otherwise than the run whose network it begins with.
 FREE = ("name", "seed", "training", "compress", "clip.augment", "clip.per_video", "evaluation", "tune", "data.memory")
@@ -85,8 +98,14 @@ def _check(source: RunFolder, config: Config, methods: tuple[Method, ...]) -> No
         raise UsageError("compress.methods is set by --method alone")
     changed = changed_keys(source.config, config, besides=FREE)
     if changed:
-        key, mine, other = changed[0]
+        key, *values = changed[0]
+        mine, other = (yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip() for value in values)
         raise UsageError(f"{key} is {mine} in {source.path}, whose network is to be compressed; received {other}")
+    own = KEYS[methods[-1]]
+    for name in CompressConfig.model_fields.keys() - {"methods", *own}:
+        if getattr(config.compress, name) != getattr(CompressConfig(), name):
+            used = f"uses {', '.join(f'compress.{each}' for each in own)}" if own else "uses nothing under compress"
+            raise UsageError(f"compress.{name} has no effect on {methods[-1]}, which {used}")
     training, compress = config.training, config.compress
     precision = "float32" if compress.method == "qat" else source.config.training.precision
     if training.precision != precision:
@@ -105,8 +124,8 @@ def _check(source: RunFolder, config: Config, methods: tuple[Method, ...]) -> No
         )
 
 
-def check(source: RunFolder, config: Config) -> None:
-    """Make sure that a run's network can be compressed; changes nothing.
+def load_source(source: RunFolder, config: Config) -> keras.Model:
+    """Load the network of a run, and make sure that it can be compressed; changes nothing.
 
     Args:
         source: The run.
@@ -117,7 +136,8 @@ def check(source: RunFolder, config: Config) -> None:
         UsageError: If the network cannot be compressed as the configuration says.
     """
     source.records("train")
-    chosen = choose_kernels(load_network(source), config.compress.layers)
+    network = load_network(source)
+    chosen = choose_kernels(network, config.compress.layers)
     rows, columns = config.compress.block
     for kernel in chosen if config.compress.method == "prune" and (rows, columns) != (1, 1) else ():
         inputs, outputs = kernel.size // kernel.variable.shape[-1], kernel.variable.shape[-1]
@@ -129,6 +149,7 @@ def check(source: RunFolder, config: Config) -> None:
     deep = [kernel.name for kernel in chosen if len(kernel.variable.shape) == 5]
     if config.compress.method == "prune-2x4" and deep:
         raise UsageError(f"prune-2x4 is for 2D kernels, and that of {deep[0]} is a 3D one; leave it out, or use prune")
+    return network
 
 
 def check_source(run: RunFolder, source: RunFolder) -> None:
@@ -142,13 +163,18 @@ def check_source(run: RunFolder, source: RunFolder) -> None:
         raise UsageError(f"{run.path} compresses the network of {begun}, not of {source.path}; give another --out")
 
 
-def begin(source: RunFolder, run: RunFolder) -> None:
+def begin(source: RunFolder, run: RunFolder, network: keras.Model) -> None:
     """Put into a run, which has its configuration, what its training begins with.
+
+    Args:
+        source: The run whose network is compressed.
+        run: The run that compresses it.
+        network: What `load_source` gave.
 
     Raises:
         KrespError: If the disk is full, or the records are gone or damaged.
     """
-    network = load_network(source)
+    note_before(source, run, network)
     method = run.config.compress.method
     if method == "qat":
         network = begin_quantization(network, calibration_frames(source))

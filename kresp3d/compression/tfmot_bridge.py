@@ -117,12 +117,12 @@ def round_kernel(kernel: tf.Tensor, *, per_channel: bool) -> tf.Tensor:
     """
     shape = [kernel.shape[-1]] if per_channel else []
     # The last value's range is a function of the kernel alone, but its quantiser wants variables to keep it in.
-    low, high = _Kept(shape), _Kept(shape)
+    low, high = _Assigned(shape), _Assigned(shape)
     # No reshape before or after: LiteRT's converter follows the channels through none.
     return quant_ops.LastValueQuantize(kernel, low, high, per_channel=per_channel, symmetric=True, narrow_range=True)
 
 
-class _Kept:
+class _Assigned:
     """In place of a variable: what is assigned to it."""
 
     def __init__(self, shape: list[int]) -> None:

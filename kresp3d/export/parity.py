@@ -76,8 +76,9 @@ class Parity:
     """One network beside the trained one, on the same clips.
 
     Differences are of softmax probabilities, over all clips and classes. `top1_agreement` is the share of clips whose
-    best class is the same. `rounds` says that the trained network rounds as an int8 one, so that sums which are added up
-    in another order fall to the other side now and then. `size`, `latency` (median of one clip, in seconds) and `peak_memory` come from `bench`.
+    best class is the same. `rounds` says that the trained network rounds as an int8 one, so that sums that are added up
+    in another order now and then fall to the other side. `size`, `latency` (median of one clip, in seconds) and
+    `peak_memory` come from `bench`.
     """
 
     artefact: str

@@ -29,6 +29,15 @@ def run(*words: object) -> int:
     return main([str(word) for word in words])
 
 
+def kernels_in(file: Path) -> list[np.ndarray]:
+    """Of the convolutions and dense layers in a LiteRT file."""
+    from kresp3d.export.flatbuffer import FlatBuffer
+
+    buffer = FlatBuffer(file.read_bytes())
+    operators = [o for o in buffer.operators() if o.name in ("CONV_2D", "FULLY_CONNECTED")]
+    return [buffer.values(operator.inputs[1]) for operator in operators]
+
+
 def sentence(capfd: pytest.CaptureFixture[str], code: int, *words: object) -> str:
     capfd.readouterr()
     assert run(*words) == code
@@ -69,10 +78,17 @@ def test_what_it_has_come_to_is_printed_and_noted(pruned: Path) -> None:
     assert values["after"]["gzip"] < values["before"]["gzip"] <= values["before"]["float32"] * 1.01
 
 
+def test_the_sizes_of_the_litert_files_are_noted(for_int8: Path, pruned: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
+    values = json.loads((for_int8 / "compression.json").read_text())
+    pruned_values = json.loads((pruned / "compression.json").read_text())
+    assert values["source"] == str(pruned.resolve()) and values["before"] == pruned_values["after"]
+    assert values["after"]["litert"] < values["before"]["litert"]
+    assert pruned_values["after"]["litert_gzip"] < pruned_values["before"]["litert_gzip"]
+
+
 def test_exported_files_have_the_zeros(pruned: Path, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
-    from kresp3d.export.flatbuffer import FlatBuffer
-
     words = ("--format", "litert", "--format", "saved_model", "--quantize", "none", "--quantize", "int8")
     assert run("export", pruned, *words, "--to", tmp_path) == 0
     chosen = choose_kernels(load_network(RunFolder.open(pruned)), None)
@@ -84,10 +100,7 @@ def test_exported_files_have_the_zeros(pruned: Path, tmp_path: Path) -> None:
     found = [(v.numpy().size, int((v.numpy() == 0).sum())) for v in loaded.weights if len(v.shape) > 1]
     assert set(expected) <= set(found)
     for name in ("tiny-prune-float32.tflite", "tiny-prune-int8.tflite"):
-        buffer = FlatBuffer((tmp_path / name).read_bytes())
-        operators = [o for o in buffer.operators() if o.name in ("CONV_2D", "FULLY_CONNECTED")]
-        tensors = [buffer.values(operator.inputs[1]) for operator in operators]
-        found = [(tensor.size, int((tensor == 0).sum())) for tensor in tensors]
+        found = [(kernel.size, int((kernel == 0).sum())) for kernel in kernels_in(tmp_path / name)]
         for size, zeros in expected:
             # Small weights are rounded to zero besides.
             assert any(size == other and zeros <= count for other, count in found), (name, size, zeros)
@@ -122,7 +135,6 @@ def test_after_training_for_int8_the_zeros_are_there_and_the_kernels_are_rounded
 
 def test_its_int8_file_says_what_the_rounded_network_says(for_int8: Path, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
-    from kresp3d.export.flatbuffer import FlatBuffer
     from kresp3d.inference.keras_engine import KerasEngine
     from kresp3d.inference.open_engine import open_engine
 
@@ -133,9 +145,7 @@ def test_its_int8_file_says_what_the_rounded_network_says(for_int8: Path, tmp_pa
     # The file's probabilities are multiples of 1/256, which do not add up to 1 before they are divided by their sum.
     steps = 256 * (open_engine(path).probabilities(clips) - KerasEngine(RunFolder.open(for_int8)).probabilities(clips))
     assert np.abs(steps).max() <= 2.5 and np.abs(steps).mean() <= 1
-    buffer = FlatBuffer(path.read_bytes())
-    operators = [o for o in buffer.operators() if o.name in ("CONV_2D", "FULLY_CONNECTED")]
-    found = [buffer.values(operator.inputs[1]) for operator in operators]
+    found = kernels_in(path)
     for kernel in kernels(load_network(RunFolder.open(for_int8))):
         zeros = [int((values == 0).sum()) for values in found if values.size == kernel.size]
         assert kernel.zeros in zeros, kernel.name
@@ -149,6 +159,16 @@ def test_its_other_files_round_as_well(for_int8: Path, tmp_path: Path, capfd) ->
     assert "was trained for int8" in line
 
 
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_engines_that_add_in_another_order_may_round_to_the_other_side(for_int8: Path, tmp_path: Path, form) -> None:
+    from kresp3d.export.export import installed_formats
+
+    if form not in installed_formats():
+        pytest.skip(f"{form} is not installed; pip install 'kresp3d[{form}]'")
+    assert run("export", for_int8, "--format", form, "--to", tmp_path) == 0
+    assert json.loads((tmp_path / "parity.json").read_text())["artefacts"][0]["rounds"] is True
+
+
 def videos_of(folder: Path) -> str:
     return RunFolder.open(folder).config.data.videos
 
@@ -160,8 +180,6 @@ def test_explain_draws_a_network_that_was_trained_for_int8(for_int8: Path, tmp_p
 
 def test_after_clustering_each_layer_of_a_file_has_few_values(pruned: Path, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
-    from kresp3d.export.flatbuffer import FlatBuffer
-
     out = tmp_path / "clustered"
     few = ("--set", "compress.clusters=4")
     assert run("compress", pruned, "--method", "cluster", *SHORT, *few, "--until", 1, "--out", out) == 0
@@ -171,9 +189,7 @@ def test_after_clustering_each_layer_of_a_file_has_few_values(pruned: Path, tmp_
         assert not two.variable.numpy()[one.variable.numpy() == 0].any()
     assert run("export", out, "--format", "litert", "--quantize", "none", "--to", tmp_path / "files") == 0
     [path] = (tmp_path / "files").glob("*.tflite")
-    buffer = FlatBuffer(path.read_bytes())
-    operators = [o for o in buffer.operators() if o.name in ("CONV_2D", "FULLY_CONNECTED")]
-    found = [buffer.values(operator.inputs[1]) for operator in operators]
+    found = kernels_in(path)
     for kernel in choose_kernels(after, None):
         assert min(len(np.unique(values)) for values in found if values.size == kernel.size) <= 4, kernel.name
     layers = json.loads((out / "compression.json").read_text())["after"]["layers"]
@@ -210,6 +226,7 @@ def test_killed_and_resumed_it_ends_at_the_same_weights(trained_run: Path, prune
     assert process.wait() == -signal.SIGKILL
     # By the command for every run; `compress --resume` is another way.
     assert run("train", "--resume", "--out", out) == 0
+    assert json.loads((out / "compression.json").read_text())["after"]["zeros"] > 0
     whole, parts = (load_network(RunFolder.open(path)) for path in (pruned, out))
     for one, two in zip(kernels(whole), kernels(parts), strict=True):
         np.testing.assert_array_equal(one.variable.numpy() == 0, two.variable.numpy() == 0)
@@ -229,13 +246,14 @@ def test_bad_input_is_a_sentence(pruned: Path, trained_run: Path, tmp_path: Path
     out = ("--out", tmp_path / "out")
     prune = ("compress", trained_run, "--method", "prune", *out)
     assert "the result of prune already" in sentence(capfd, 2, "compress", pruned, "--method", "prune", *out)
-    for sparsity in ("1.0", "-0.5", "0"):
+    for sparsity in ("1.0", "-0.5", ".nan"):
         assert "compress.sparsity" in sentence(capfd, 2, *prune, "--set", f"compress.sparsity={sparsity}")
     assert "no layer 'res9*'" in sentence(capfd, 2, *prune, "--set", "compress.layers=[res9*]")
     assert "compress.layers" in sentence(capfd, 2, *prune, "--set", "compress.layers=[]")
     assert "model.width is 4 in" in sentence(capfd, 2, *prune, "--set", "model.width=8")
     assert "is no part of the kernel of" in sentence(capfd, 2, *prune, "--set", "compress.block=[1, 16]")
     assert "set training.keep to last" in sentence(capfd, 2, *prune, "--set", "training.keep=best")
+    assert "model.attention is true in" in sentence(capfd, 2, *prune, "--set", "model.attention=false")
     assert "compress.methods" in sentence(capfd, 2, *prune, "--set", "compress.methods=[prune-2x4]")
     assert "is the run itself" in sentence(capfd, 2, "compress", trained_run, "--method", "prune", "--out", trained_run)
     assert "is no run folder" in sentence(capfd, 1, "compress", tmp_path / "none", "--method", "prune", *out)
