@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kresp3d.run_folder import RunFolder
+
 
 @dataclass(frozen=True)
 class Way:
@@ -35,6 +37,7 @@ class Way:
 
 
 PRUNED = ("prune", "compress.sparsity=0.75")
+SLIM = ("slim",)
 WAYS = [
     Way("float32"),
     Way("float16", quantize="float16"),
@@ -44,7 +47,9 @@ WAYS = [
     *(Way(f"{100 * share:.0f} % pruned", (("prune", f"compress.sparsity={share}"),)) for share in (0.5, 0.75, 0.9)),
     Way("2:4 pruned", (("prune-2x4",),)),
     Way("16 clusters", (("cluster",),)),
+    Way("slim", (SLIM,)),
     Way("75 % pruned, int8 quantisation-aware", (PRUNED, ("qat",)), "int8"),
+    Way("slim, int8 quantisation-aware", (SLIM, ("qat",)), "int8"),
     Way("75 % pruned, 16 clusters", (PRUNED, ("cluster",))),
 ]
 
@@ -81,7 +86,7 @@ def measure(way: Way, run: Path, folder: Path, sets: list[str]) -> dict[str, Any
     [file] = exported.glob("*.tflite")
     row: dict[str, Any] = {"name": way.name, "file": file, "bytes": file.stat().st_size}
     row["packed"] = len(gzip.compress(file.read_bytes(), mtime=0))
-    for split in ("validation", "test"):
+    for split in RunFolder.open(run).splits - {"train"}:
         figures = exported / f"{split}.json"
         if not figures.exists():
             kresp3d("evaluate", file, "--split", split, "--json", figures)
@@ -110,13 +115,14 @@ def bench(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
+    figures = ("validation", "test", "test_clips")
     print("\n| | kB | kB packed | one clip | validation video | test video | test clip |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         print(
             f"| {row['name']} | {row['bytes'] / 1000:,.0f} | {row['packed'] / 1000:,.0f} "
             f"| {1000 * row['seconds']:.1f} ms "
-            f"| {row['validation']:.1%} | {row['test']:.1%} | {row['test_clips']:.1%} |"
+            f"| {' | '.join(f'{row[name]:.1%}' if name in row else '–' for name in figures)} |"
         )
 
 
@@ -127,7 +133,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     sizes, times = figure.subplots(1, 2, sharey=True)
     for axis, key, unit in ((sizes, "packed", 1e-3), (times, "seconds", 1e3)):
         for number, row in enumerate(rows):
-            axis.plot(row[key] * unit, 100 * row["test"], "o", color=f"C{number % 10}", label=row["name"])
+            marker = "os^"[number // 10]
+            axis.plot(row[key] * unit, 100 * row["test"], marker, color=f"C{number % 10}", label=row["name"])
         axis.set_xscale("log")
         axis.grid(alpha=0.3)
     sizes.set_xlabel("kB of the file, packed by gzip")
