@@ -93,7 +93,6 @@ def measure(way: Way, run: Path, folder: Path, sets: list[str]) -> dict[str, Any
         values = json.loads(figures.read_text())
         row[split] = values["video_top1"]
         row[f"{split}_clips"] = values["clip_top1"]
-        row["videos"] = values["videos"]
     return row
 
 

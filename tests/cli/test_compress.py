@@ -22,7 +22,8 @@ from kresp3d.run_folder import RunFolder
 
 #: A training of 30 steps an epoch that takes no time for pictures.
 SHORT = ["--set", "training.epochs=2", "--set", "training.tensorboard_every=0"]
-HALF = ["--set", "compress.sparsity=0.5"]
+#: Sparser from the first step to the last.
+HALF = ["--set", "compress.sparsity=0.5", "--set", "compress.ramp=1.0"]
 
 
 def run(*words: object) -> int:
@@ -38,6 +39,10 @@ def kernels_in(file: Path) -> list[np.ndarray]:
     return [buffer.values(operator.inputs[1]) for operator in operators]
 
 
+def videos_of(folder: Path) -> Path:
+    return Path(RunFolder.open(folder).config.data.videos)
+
+
 def sentence(capfd: pytest.CaptureFixture[str], code: int, *words: object) -> str:
     capfd.readouterr()
     assert run(*words) == code
@@ -49,9 +54,7 @@ def sentence(capfd: pytest.CaptureFixture[str], code: int, *words: object) -> st
 @pytest.fixture(scope="module")
 def pruned(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compressed") / "pruned"
-    assert (
-        run("compress", trained_run, "--method", "prune", *SHORT, "--set", "compress.sparsity=0.5", "--out", out) == 0
-    )
+    assert run("compress", trained_run, "--method", "prune", *SHORT, *HALF, "--out", out) == 0
     return out
 
 
@@ -154,7 +157,7 @@ def test_its_int8_file_says_what_the_rounded_network_says(for_int8: Path, tmp_pa
 def test_its_other_files_round_as_well(for_int8: Path, tmp_path: Path, capfd) -> None:
     # Each is compared with the network, and refused where it differs.
     assert run("export", for_int8, "--format", "saved_model", "--to", tmp_path) == 0
-    assert run("predict", tmp_path / "1", *sorted((Path(videos_of(for_int8)) / "walk").glob("*.mp4"))) == 0
+    assert run("predict", tmp_path / "1", *sorted((videos_of(for_int8) / "walk").glob("*.mp4"))) == 0
     line = sentence(capfd, 1, "export", for_int8, "--format", "litert", "--quantize", "none", "--to", tmp_path / "no")
     assert "was trained for int8" in line
 
@@ -169,12 +172,8 @@ def test_engines_that_add_in_another_order_may_round_to_the_other_side(for_int8:
     assert json.loads((tmp_path / "parity.json").read_text())["artefacts"][0]["rounds"] is True
 
 
-def videos_of(folder: Path) -> str:
-    return RunFolder.open(folder).config.data.videos
-
-
 def test_explain_draws_a_network_that_was_trained_for_int8(for_int8: Path, tmp_path: Path) -> None:
-    video = next((Path(videos_of(for_int8)) / "walk").glob("*.mp4"))
+    video = next((videos_of(for_int8) / "walk").glob("*.mp4"))
     assert run("explain", for_int8, video, "--out", tmp_path / "picture.png") == 0
 
 
@@ -194,6 +193,7 @@ def test_after_clustering_each_layer_of_a_file_has_few_values(pruned: Path, tmp_
         assert min(len(np.unique(values)) for values in found if values.size == kernel.size) <= 4, kernel.name
     layers = json.loads((out / "compression.json").read_text())["after"]["layers"]
     assert {layers[kernel.name]["values"] for kernel in choose_kernels(after, None)} <= {2, 3, 4}
+    assert run("predict", out, *sorted((videos_of(out) / "walk").glob("*.mp4"))[:2]) == 0
 
 
 def test_a_slim_network_is_smaller_and_is_exported_like_any_other(trained_run: Path, tmp_path: Path, capfd) -> None:
@@ -203,6 +203,7 @@ def test_a_slim_network_is_smaller_and_is_exported_like_any_other(trained_run: P
     # Four channels are the fewest, which the convolutions of this network have.
     assert after.get_layer("fc1").units == 8 < before.get_layer("fc1").units
     assert after.count_params() < before.count_params()
+    assert run("predict", out, *sorted((videos_of(out) / "walk").glob("*.mp4"))[:2]) == 0
     assert run("export", out, "--format", "saved_model", "--to", tmp_path / "files") == 0
     config = yaml.safe_load((out / "config.yaml").read_text())
     config["compress"]["methods"] = ["cluster"]

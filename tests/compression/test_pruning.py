@@ -40,6 +40,23 @@ def shares(network):
     return {kernel.name: kernel.zeros / kernel.size for kernel in kernels(network)}
 
 
+@pytest.fixture
+def mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.usefixtures("mixed_precision")
+def test_in_mixed_precision_the_weights_are_zero_and_not_their_casts_alone():
+    network, pruned = trained("prune", sparsity=0.75)
+    assert network.get_layer("fc1").compute_dtype == "bfloat16"
+    for kernel, mask in zip(pruned.kernels, pruned.masks, strict=True):
+        assert kernel.variable.dtype == "float32" and kernel.zeros / kernel.size == pytest.approx(0.75, abs=0.05)
+        np.testing.assert_array_equal(kernel.variable.numpy() != 0, mask.numpy() == 1)
+
+
 @pytest.mark.parametrize("schedule", ["polynomial", "constant"])
 def test_so_many_of_the_chosen_weights_are_zero_at_the_end_and_none_of_the_others(schedule):
     network, _ = trained("prune", sparsity=0.75, schedule=schedule)
