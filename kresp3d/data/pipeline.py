@@ -16,6 +16,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,26 @@ logger = logging.getLogger("kresp3d")
 SHUFFLE_ROUNDS = 12
 
 
+@dataclass(frozen=True)
+class Share:
+    """The clips of each batch that one of several workers computes, for each of its replicas a batch of its own."""
+
+    worker: int = 0
+    """Its number, from 0."""
+    workers: int = 1
+    replicas: int = 1
+    """Of each worker."""
+
+    @property
+    def all_replicas(self) -> int:
+        """Of all workers."""
+        return self.workers * self.replicas
+
+
+#: Everything, for a single replica.
+WHOLE = Share()
+
+
 def steps_per_epoch(n_videos: int, config: Config) -> int:
     """Training steps in an epoch: `clip.per_video` clips of each video, in full batches; at least one step."""
     return max(1, n_videos * config.clip.per_video // config.training.batch_size)
@@ -52,6 +73,7 @@ def training_dataset(
     config: Config,
     *,
     first_epoch: int = 0,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Augmented training clips, without end.
 
@@ -65,9 +87,11 @@ def training_dataset(
         classes: Class names; a label is an index into it.
         config: Its seed and its `clip`, `model` and `training` sections.
         first_epoch: Epoch to start with, for a run that is resumed.
+        share: Which clips of each batch are given. All shares together are the batches of a single worker.
 
     Returns:
-        Batches `({"frames": uint8 [B, T+s, S, S, 3]}, int32 [B])`.
+        Batches `({"frames": uint8 [B, T+s, S, S, 3]}, int32 [B])`, of `training.batch_size` clips divided by the number
+        of all replicas.
 
     Raises:
         KrespError: If there is no video, a label is none of `classes`, or a record that is to be held in memory is
@@ -85,7 +109,11 @@ def training_dataset(
     clips = len(records) * config.clip.per_video
     in_epoch = steps_per_epoch(len(records), config) * batch
 
-    def clip(count: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    own = batch // share.workers
+
+    def clip(number: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        # Clips are numbered as a single worker would take them, from the first epoch on.
+        count = number if share.workers == 1 else number // own * batch + share.worker * own + number % own
         epoch, position = count // in_epoch, count % in_epoch
         key = tf.stack([tf.constant(config.seed, tf.int64), epoch])
         video = videos.at(_shuffled(position % clips, clips, key) % len(records))
@@ -105,8 +133,8 @@ def training_dataset(
             frames = random_brightness(frames, augment.brightness, seeds[5])
         return {"frames": tf.ensure_shape(frames, form.shape)}, video.label
 
-    dataset = _map(tf.data.Dataset.counter(first_epoch * in_epoch), clip)
-    return _finish(dataset.batch(batch, drop_remainder=True))
+    dataset = _map(tf.data.Dataset.counter(first_epoch * in_epoch // share.workers), clip)
+    return _finish(dataset.batch(own // share.replicas, drop_remainder=True))
 
 
 def evaluation_dataset(
@@ -116,6 +144,7 @@ def evaluation_dataset(
     config: Config,
     *,
     clips: int,
+    batch_size: int | None = None,
 ) -> tf.data.Dataset:
     """Clips spread uniformly over each video, each the centre square of the full short side; never augmented.
 
@@ -127,6 +156,7 @@ def evaluation_dataset(
         classes: Class names; a label is an index into it.
         config: Its `model` section, `clip.frame_stride` and `evaluation.batch_size`.
         clips: Clips of each video.
+        batch_size: Clips in a batch; by default `evaluation.batch_size`.
 
     Returns:
         Batches `({"frames": uint8 [b, T+s, S, S, 3]}, int32 [b])`, `len(records) * clips` clips in all; the last batch
@@ -147,7 +177,7 @@ def evaluation_dataset(
         frames = tf.ensure_shape(frames, [clips, *form.shape])
         return {"frames": frames}, tf.fill([clips], video.label)
 
-    batch = config.evaluation.batch_size
+    batch = batch_size or config.evaluation.batch_size
     dataset = _map(tf.data.Dataset.range(len(records)), clips_of).rebatch(batch)
     # A rebatched dataset does not know its size, and Keras would warn that it ended.
     return _finish(dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(len(records) * clips / batch))))

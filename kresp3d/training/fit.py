@@ -16,7 +16,7 @@ from kresp3d.compression.methods import training_callback
 from kresp3d.compression.pruning import KeepZeros
 from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
-from kresp3d.data.pipeline import measure_rate, steps_per_epoch, training_dataset
+from kresp3d.data.pipeline import Share, measure_rate, steps_per_epoch, training_dataset
 from kresp3d.data.records import damage_named
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.keras_engine import load_network_file
@@ -28,6 +28,7 @@ from kresp3d.training.averages import AveragedValidation
 from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_outcome
 from kresp3d.training.checkpoint import Checkpoints, Progress
 from kresp3d.training.explanations import ExplainedClips
+from kresp3d.training.loop import distributed, fit
 from kresp3d.training.loss import SmoothedCrossEntropy
 from kresp3d.training.optimizer import make_optimizer, make_schedule
 from kresp3d.training.profiler import StepProfiler
@@ -80,7 +81,7 @@ def train(
 def _train(run: RunFolder, records: Records, resume: bool, until: int | None, console: Console) -> Progress:
     config = run.config
     strategy = make_strategy(config.training)
-    replicas = strategy.num_replicas_in_sync if strategy else 1
+    share = Share(replicas=strategy.num_replicas_in_sync if strategy else 1)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
@@ -94,8 +95,8 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
     with scope, _dtype_policy(config.training.precision):
         network = _first_network(run)
         compression = training_callback(config.compress, network, steps * config.training.epochs)
-        model = compile_model(network, config.training, len(run.classes), steps, replicas, compression)
-        validation, model.video_scores = _validation(run)
+        model = compile_model(network, config.training, len(run.classes), steps, share.all_replicas, compression)
+        validation, model.video_scores = _validation(run, share)
         state = [] if compression is None else compression.variables
         checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
         restored = checkpoints.restore() if resume else None
@@ -113,7 +114,7 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
     console.print(
         f"{network.name}: {network.count_params():,} parameters, {len(run.classes)} classes, "
         f"{len(train_videos)} training videos, {steps} steps of {config.training.batch_size} clips an epoch"
-        + (f", {replicas} replicas" if replicas > 1 else "")
+        + (f", {share.all_replicas} replicas" if share.all_replicas > 1 else "")
         + (f"; resuming after epoch {progress.epoch}" if progress.epoch else ""),
         highlight=False,
     )
@@ -121,7 +122,9 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
     if progress.is_finished(config.training) or progress.epoch >= last:
         return progress
     # Not before: the videos may be decoded here, all of them.
-    dataset = training_dataset(train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch)
+    dataset = training_dataset(
+        train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch, share=share
+    )
     measure_rate(dataset, seconds=1.0)
     display = TrainingDisplay(last, steps * config.training.batch_size, console)
     board = TensorBoardLog(
@@ -151,15 +154,14 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
         callbacks.append(profiler)
         closing.callback(profiler.stop)
     try:
-        model.fit(
-            dataset,
+        fit(
+            model,
+            distributed(dataset, strategy),
+            None if validation is None else distributed(validation, strategy),
+            steps=steps,
             epochs=last,
-            initial_epoch=progress.epoch,
-            steps_per_epoch=steps,
-            validation_data=validation,
+            first_epoch=progress.epoch,
             callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
         )
     except tf.errors.ResourceExhaustedError as error:
         raise KrespError(
@@ -226,7 +228,8 @@ def compile_model(
     model.compile(
         optimizer=optimizer,
         loss=SmoothedCrossEntropy(config.label_smoothing),
-        metrics=[
+        # Clips have weights in the validation of several replicas, and nowhere else.
+        weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy("top1"),
             keras.metrics.SparseTopKCategoricalAccuracy(min(5, classes), name="top5"),
         ],
@@ -237,7 +240,7 @@ def compile_model(
     return model
 
 
-def _validation(run: RunFolder) -> tuple[tf.data.Dataset | None, VideoScores | None]:
+def _validation(run: RunFolder, share: Share) -> tuple[tf.data.Dataset | None, VideoScores | None]:
     if "validation" not in run.splits:
         if run.config.training.early_stop is not None:
             raise UsageError(
@@ -246,7 +249,7 @@ def _validation(run: RunFolder) -> tuple[tf.data.Dataset | None, VideoScores | N
             )
         logger.warning("no validation videos: the last epoch is kept, not the best")
         return None, None
-    return validation_data(run)
+    return validation_data(run, share)
 
 
 def _check_profile(config: TrainingConfig, steps: int) -> None:

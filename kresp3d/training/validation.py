@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kresp3d.data.pipeline import evaluation_dataset
+from kresp3d.data.pipeline import WHOLE, Share, evaluation_dataset
 from kresp3d.evaluation.metrics import IntArray, confusion_matrix
 from kresp3d.run_folder import RunFolder
 
@@ -42,7 +42,7 @@ class VideoScores:
 
         Args:
             logits: `[B, C]`.
-            videos: int `[B]`, the video of each clip.
+            videos: int `[B]`, the video of each clip; below 0 for one that does not count.
         """
         scores = tf.nn.softmax(tf.cast(logits, tf.float32))
         self._sums.assign_add(tf.math.unsorted_segment_sum(scores, videos, len(self.labels)))
@@ -97,26 +97,51 @@ class ScoredModel(keras.Model):
         return figures
 
 
-def validation_data(run: RunFolder) -> tuple[tf.data.Dataset, VideoScores]:
+def validation_data(run: RunFolder, share: Share = WHOLE) -> tuple[tf.data.Dataset, VideoScores]:
     """The clips of a run's validation videos, for `ScoredModel`, and where their scores go.
 
+    Where there are several replicas, each has as many batches, all of one size: what is missing is filled up with
+    videos that came before, whose clips weigh nothing.
+
+    Args:
+        run: The run.
+        share: The videos are dealt out to the workers, one after another.
+
     Returns:
-        Batches `({"frames": uint8 [b, T+s, S, S, 3], "video": int64 [b]}, int32 [b])`, and empty scores.
+        Batches `({"frames": uint8 [b, T+s, S, S, 3], "video": int64 [b]}, int32 [b])`, with several replicas also the
+        weight of each clip, float32 `[b]`; and empty scores.
 
     Raises:
         KrespError: If the run has no validation videos, or their records are gone.
     """
     config, records = run.config, run.records("validation")
     clips = config.training.validation_clips
-    dataset = evaluation_dataset(records, run.records_folder, run.classes, config, clips=clips)
+    batch = -(-config.evaluation.batch_size // share.all_replicas)
+    own = list(range(share.worker, len(records), share.workers))
+    most = -(-len(records) // share.workers)
+    # So many clips fill the batches of a worker's replicas.
+    filled = -(-most * clips // (batch * share.replicas)) * batch * share.replicas
+    videos, weights = np.repeat(own, clips), None
+    dealt = [records[number] for number in own]
+    if share.all_replicas > 1:
+        missing = -(-(filled - len(videos)) // clips)
+        dealt += [records[number % len(records)] for number in range(missing)]
+        videos = np.concatenate([videos, np.full(missing * clips, -1)])
+        # The mean over all clips, of all replicas, is to be that of those which count.
+        weights = tf.constant((videos >= 0) * filled * share.workers / (len(records) * clips), tf.float32)
+    dataset = evaluation_dataset(dealt, run.records_folder, run.classes, config, clips=clips, batch_size=batch)
+    videos = tf.constant(videos, tf.int64)
 
-    def with_video(number: tf.Tensor, batch: tuple[dict[str, tf.Tensor], tf.Tensor]) -> Any:
-        inputs, labels = batch
-        first = number * config.evaluation.batch_size
-        count = tf.cast(tf.shape(labels)[0], tf.int64)
-        # The clips of one video stand side by side.
-        return {**inputs, "video": (first + tf.range(count)) // clips}, labels
+    def with_video(number: tf.Tensor, data: tuple[dict[str, tf.Tensor], tf.Tensor]) -> Any:
+        inputs, labels = data
+        first = number * batch
+        places = slice(first, first + tf.cast(tf.shape(labels)[0], tf.int64))
+        inputs = {**inputs, "video": videos[places]}
+        return (inputs, labels) if weights is None else (inputs, labels, weights[places])
 
+    dataset = dataset.enumerate().map(with_video)
+    if share.all_replicas > 1:
+        dataset = dataset.take(filled // batch)
     index = {name: number for number, name in enumerate(run.classes)}
     scores = VideoScores(np.array([index[record.label] for record in records]), len(run.classes))
-    return dataset.enumerate().map(with_video), scores
+    return dataset, scores

@@ -17,7 +17,7 @@ from kresp3d.config import Config, parse_config
 from kresp3d.data import pipeline, video_table
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Records
-from kresp3d.data.pipeline import evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
+from kresp3d.data.pipeline import Share, evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
 from kresp3d.data.records import ShardWriter, parse_record, read_record, write_records
 from kresp3d.data.sampling import clip_indices
 from kresp3d.data.video_clips import video_clips
@@ -159,6 +159,27 @@ def test_a_resumed_run_sees_what_the_uninterrupted_one_would(numbered_records):
     for (frames, labels), (frames_tail, labels_tail) in zip(whole[2 * steps :], tail, strict=True):
         np.testing.assert_array_equal(frames, frames_tail)
         np.testing.assert_array_equal(labels, labels_tail)
+
+
+@pytest.mark.parametrize(("workers", "replicas"), [(2, 1), (1, 3), (2, 3)])
+def test_the_shares_of_all_workers_are_the_batches_of_one(numbered_records, workers, replicas):
+    config = make_config(batch=6)
+    # Both epochs, and the second alone, as a resumed training takes it.
+    for first in (0, 1):
+        whole = read(train(numbered_records, config, first), 2)
+        for worker in range(workers):
+            share = Share(worker, workers, replicas)
+            dataset = training_dataset(
+                numbered_records.videos, numbered_records.folder, CLASSES, config, first_epoch=first, share=share
+            )
+            own = read(dataset, 2 * replicas)
+            for number, (clips, labels) in enumerate(own):
+                batch, replica = divmod(number, replicas)
+                place = slice(
+                    (worker * replicas + replica) * len(clips), (worker * replicas + replica + 1) * len(clips)
+                )
+                np.testing.assert_array_equal(clips, whole[batch][0][place])
+                np.testing.assert_array_equal(labels, whole[batch][1][place])
 
 
 def test_another_seed_gives_another_order_and_other_clips(numbered_records):

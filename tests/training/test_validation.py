@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kresp3d.data.pipeline import evaluation_dataset
+from kresp3d.data.pipeline import Share, evaluation_dataset
 from kresp3d.evaluation.metrics import evaluate_scores
 from kresp3d.inference.keras_engine import load_network
 from kresp3d.run_folder import RunFolder
@@ -89,3 +89,30 @@ def test_training_batches_leave_the_scores_alone(run):
     before = model.video_scores.confusion()
     model.train_on_batch({"frames": np.zeros((2, 5, 16, 16, 3), np.uint8)}, np.array([0, 1]))
     np.testing.assert_array_equal(model.video_scores.confusion(), before)
+
+
+@pytest.mark.parametrize(("workers", "replicas", "batch_size"), [(1, 2, 4), (2, 1, 16), (2, 2, 5), (3, 1, 3)])
+def test_the_shares_of_several_workers_come_to_the_same(run, workers, replicas, batch_size):
+    evaluation = run.config.evaluation.model_copy(update={"batch_size": batch_size})
+    run.__dict__["config"] = run.config.model_copy(update={"evaluation": evaluation})
+    records = run.records("train")
+    run.__dict__["records"] = lambda split: records
+    clips, count = run.config.training.validation_clips, len(records)
+    seen, weights, batches = [], [], set()
+    for worker in range(workers):
+        dataset, _ = validation_data(run, Share(worker, workers, replicas))
+        own = list(dataset.as_numpy_iterator())
+        batches.add((len(own), *{len(labels) for _, labels, _ in own}))
+        for inputs, labels, weight in own:
+            for video, label in zip(inputs["video"], labels, strict=True):
+                assert video < 0 or run.classes[label] == records[video].label
+            seen += inputs["video"].tolist()
+            weights += weight.tolist()
+    # Every replica has as many batches, all of one size.
+    [(number, size)] = batches
+    assert number % replicas == 0 and size == -(-batch_size // (workers * replicas))
+    assert sorted(video for video in seen if video >= 0) == sorted(list(range(count)) * clips)
+    assert {weight > 0 for video, weight in zip(seen, weights, strict=True) if video >= 0} == {True}
+    assert not any(weight for video, weight in zip(seen, weights, strict=True) if video < 0)
+    # So that Keras' mean over all clips is that over those which count.
+    assert sum(weights) == pytest.approx(len(weights))
