@@ -192,7 +192,9 @@ class TrainingConfig(Section):
     """XLA. It halves the speed of training on a CPU."""
     deterministic: bool = False
     """Same seed, same weights, to the last bit; somewhat slower."""
-    strategy: Literal["auto", "mirrored", "none"] = "auto"
+    strategy: Literal["auto", "mirrored", "none", "multi_worker"] = "auto"
+    """Which devices share the clips of a step: all GPUs of this host (`auto`, `mirrored`), one device (`none`), or
+    those of several hosts (`multi_worker`), which the environment variable TF_CONFIG names."""
     replicas: PositiveInt | None = None
     """Number of replicas; without enough GPUs, logical CPU devices are made, to try things out."""
     early_stop: PositiveInt | None = None
@@ -328,7 +330,7 @@ class CompressConfig(Section):
     """Weights that `prune` sets to zero together: so many inputs of so many outputs."""
     clusters: Annotated[int, Field(ge=2)] = 16
     """Different values of each layer's weights after `cluster`, at the most."""
-    width: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
+    width: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Share of the channels of each layer that `slim` keeps."""
 
     @property

@@ -12,8 +12,10 @@ from kresp3d.cli.options import config_file_option, override_option, training_op
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kresp3d.config import Config
     from kresp3d.data.index import Records
     from kresp3d.run_folder import RunFolder
+    from kresp3d.training.cluster import Cluster
 
 
 @click.command(name="train")
@@ -49,6 +51,14 @@ def command(
         if not config_file.is_file():
             raise UsageError(f"{out} holds no run to resume; expected --config FILE to begin one")
     config = load_config(config_file, overrides)
+    console = Console(highlight=False, soft_wrap=True)
+    if config.training.strategy == "multi_worker":
+        from kresp3d.training.cluster import Cluster
+
+        cluster = Cluster.from_environment()
+        if not cluster.is_chief:
+            _train_along(config, cluster, console, until)
+            return
     run = RunFolder(out or Path("runs") / config.name)
     resume = resume and run.config_file.is_file()
     if not resume:
@@ -60,7 +70,6 @@ def command(
             )
         run.check_free(overwrite=overwrite)
 
-    console = Console(highlight=False, soft_wrap=True)
     with run.locked():
         if resume:
             run.check_config(config)
@@ -74,6 +83,32 @@ def command(
         train_and_measure(run, records, console, resume=resume, until=until)
 
 
+def _train_along(config: Config, cluster: Cluster, console: Console, until: int | None) -> None:
+    """Train as one of several hosts, of which another one keeps the run and goes on with it."""
+    import tempfile
+
+    from rich.console import Console
+
+    from kresp3d.cli.progress import prepare_with_progress
+    from kresp3d.data.index import reading
+    from kresp3d.run_folder import RunFolder
+    from kresp3d.training.collectives import meet
+    from kresp3d.training.fit import losing_workers, train
+    from kresp3d.training.strategy import make_strategy
+
+    console.print(f"Training as {cluster}; the run is with the first one, at {cluster.addresses[0]}.")
+    # The chief is there when the videos are prepared, which it may have done for all hosts.
+    strategy = make_strategy(config.training)
+    records = prepare_with_progress(config.data)
+    # What a run has is here too, so that all workers do the same, and goes in the end.
+    with tempfile.TemporaryDirectory(prefix="kresp3d-") as folder, reading(records.folder):
+        run = RunFolder.create(Path(folder) / "run", config)
+        progress = train(run, records, until=until, strategy=strategy, console=Console(quiet=True))
+    console.print(f"Trained as {cluster} up to epoch {progress.epoch}; the first one measures the network.")
+    with losing_workers(config.training):
+        meet(strategy, cluster)
+
+
 def train_and_measure(
     run: RunFolder, records: Records, console: Console, *, resume: bool = False, until: int | None = None
 ) -> None:
@@ -82,14 +117,16 @@ def train_and_measure(
     from kresp3d.data.index import reading
     from kresp3d.last_words import last_words
     from kresp3d.run_folder import command_line
-    from kresp3d.training.fit import LESS_MEMORY, train
+    from kresp3d.training.fit import LESS_MEMORY, losing_workers, train
+    from kresp3d.training.strategy import make_strategy
 
     ended = (
         f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
         f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
     )
     with reading(records.folder), last_words(ended):
-        train(run, records, resume=resume, until=until, console=console)
+        strategy = make_strategy(run.config.training)
+        train(run, records, resume=resume, until=until, strategy=strategy, console=console)
     split = run.config.evaluation.split
     if split in run.splits:
         from kresp3d.inference.keras_engine import KerasEngine
@@ -101,3 +138,9 @@ def train_and_measure(
         from kresp3d.compression.report import report
 
         console.print(report(run))
+    if run.config.training.strategy == "multi_worker":
+        from kresp3d.training.cluster import Cluster
+        from kresp3d.training.collectives import meet
+
+        with losing_workers(run.config.training):
+            meet(strategy, Cluster.from_environment())

@@ -83,6 +83,7 @@ def fine_tuning(config: Config, method: Method) -> dict[str, object]:
     return {
         "precision": "float32" if method == "qat" else training.precision,
         "gradient_checkpointing": training.gradient_checkpointing and method not in LAST,
+        "strategy": "auto" if training.strategy == "multi_worker" else training.strategy,
         "epochs": max(1, math.ceil(training.epochs / 2)),
         "learning_rate": training.learning_rate / 4,
         "warmup_epochs": min(1.0, training.warmup_epochs),
@@ -116,6 +117,8 @@ def _check(source: RunFolder, config: Config, methods: tuple[Method, ...]) -> No
             f"training.gradient_checkpointing would compute anew with other kernels than {compress.method} computes "
             "with; set it to false"
         )
+    if training.strategy == "multi_worker":
+        raise UsageError("training.strategy multi_worker is for training from scratch; compress on one host")
     rises = compress.method == "prune" and compress.schedule == "polynomial"
     if rises and (training.keep == "best" or training.early_stop is not None):
         raise UsageError(

@@ -72,8 +72,14 @@ class Checkpoints:
         self._keep = keep
         self._progress = tf.Variable("", dtype=tf.string, trainable=False)
         variables = [*model.variables, *model.optimizer.variables, *others]
+        if isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Metrics, which begin anew in each epoch, take all hosts to be read; see `loop`.
+            metrics = {id(v) for v in model.metrics_variables}
+            variables = [v for v in variables if id(v) not in metrics]
         unique = {id(v): v.value if isinstance(v, keras.Variable) else v for v in variables}
-        self._checkpoint = tf.train.Checkpoint(progress=self._progress, variables=list(unique.values()))
+        #: All of them but the progress.
+        self.variables: list[tf.Variable] = list(unique.values())
+        self._checkpoint = tf.train.Checkpoint(progress=self._progress, variables=self.variables)
 
     def save(self, progress: Progress) -> None:
         """Write the present state, and delete those that are no longer kept.

@@ -22,18 +22,20 @@ from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.keras_engine import load_network_file
 from kresp3d.layers import Bottleneck
 from kresp3d.models.p3d_resnet import build_model
-from kresp3d.run_folder import RunFolder
+from kresp3d.run_folder import RunFolder, code_digest, package_versions
 from kresp3d.text import clock
 from kresp3d.training.averages import AveragedValidation
 from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_outcome
 from kresp3d.training.checkpoint import Checkpoints, Progress
+from kresp3d.training.cluster import Cluster
+from kresp3d.training.collectives import check_agreement, text_from_chief, variables_from_chief
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.loop import distributed, fit
 from kresp3d.training.loss import SmoothedCrossEntropy
 from kresp3d.training.optimizer import make_optimizer, make_schedule
 from kresp3d.training.profiler import StepProfiler
 from kresp3d.training.progress import TrainingDisplay
-from kresp3d.training.strategy import make_strategy
+from kresp3d.training.strategy import make_strategy, share_of
 from kresp3d.training.tensorboard import TensorBoardLog
 from kresp3d.training.validation import ScoredModel, VideoScores, validation_data
 
@@ -51,6 +53,7 @@ def train(
     *,
     resume: bool = False,
     until: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
     console: Console | None = None,
 ) -> Progress:
     """Train the network of a run and leave it in its folder.
@@ -61,6 +64,7 @@ def train(
         resume: Go on from the last checkpoint, if there is one.
         until: Stop after this epoch. The learning rate keeps to the schedule of the whole training, so that resuming
             leads to where one uninterrupted training would have.
+        strategy: What `make_strategy` gave, where that was called before.
         console: Where progress is printed; standard output by default.
 
     Returns:
@@ -75,19 +79,30 @@ def train(
     with damage_named(
         lambda: [record for split in sorted(run.splits) for record in run.records(split)], records.folder
     ):
-        return _train(run, records, resume, until, console or Console())
+        strategy = strategy or make_strategy(run.config.training)
+        with losing_workers(run.config.training):
+            return _train(run, records, resume, until, strategy, console or Console())
 
 
-def _train(run: RunFolder, records: Records, resume: bool, until: int | None, console: Console) -> Progress:
+def _train(
+    run: RunFolder,
+    records: Records,
+    resume: bool,
+    until: int | None,
+    strategy: tf.distribute.Strategy | None,
+    console: Console,
+) -> Progress:
     config = run.config
-    strategy = make_strategy(config.training)
-    share = Share(replicas=strategy.num_replicas_in_sync if strategy else 1)
+    cluster = Cluster.from_environment() if config.training.strategy == "multi_worker" else None
+    share = share_of(strategy, cluster)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
 
     if not run.has_data:
         run.write_data(records)
+    if cluster is not None:
+        _check_agreement(strategy, cluster, run, until)
     train_videos = run.records("train")
     steps = steps_per_epoch(len(train_videos), config)
     _check_profile(config.training, steps)
@@ -97,19 +112,21 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
         compression = training_callback(config.compress, network, steps * config.training.epochs)
         model = compile_model(network, config.training, len(run.classes), steps, share.all_replicas, compression)
         validation, model.video_scores = _validation(run, share)
-        state = [] if compression is None else compression.variables
-        checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
-        restored = checkpoints.restore() if resume else None
-        if resume and restored is None and run.model_file.is_file():
-            raise KrespError(
-                f"{run.path} has a network but no checkpoint to go on from; "
-                f"measure it by `kresp3d evaluate {run.path}`, or train anew by --overwrite"
-            )
-        progress = restored or Progress()
-        # What a kill between a checkpoint and the rest left undone.
-        if progress.epoch:
-            with run.disk_errors():
-                write_outcome(run, network, model, progress)
+    state = [] if compression is None else compression.variables
+    checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
+    restored = checkpoints.restore() if resume else None
+    if cluster is not None:
+        restored = _restored_by_chief(strategy, cluster, checkpoints, restored)
+    if resume and restored is None and run.model_file.is_file():
+        raise KrespError(
+            f"{run.path} has a network but no checkpoint to go on from; "
+            f"measure it by `kresp3d evaluate {run.path}`, or train anew by --overwrite"
+        )
+    progress = restored or Progress()
+    # What a kill between a checkpoint and the rest left undone.
+    if progress.epoch:
+        with run.disk_errors():
+            write_outcome(run, network, model, progress)
 
     console.print(
         f"{network.name}: {network.count_params():,} parameters, {len(run.classes)} classes, "
@@ -181,6 +198,42 @@ def _train(run: RunFolder, records: Records, resume: bool, until: int | None, co
         highlight=False,
     )
     return progress
+
+
+def _check_agreement(strategy: tf.distribute.Strategy, cluster: Cluster, run: RunFolder, until: int | None) -> None:
+    values = {
+        "settings": run.config.to_yaml(),
+        "--until": str(until),
+        "videos": f"{run.environment['fingerprint']} {sorted(run.videos().items())}",
+        "code of kresp3d": code_digest(),
+        "versions of packages": str(package_versions()),
+    }
+    check_agreement(strategy, cluster, values)
+
+
+def _restored_by_chief(
+    strategy: tf.distribute.Strategy, cluster: Cluster, checkpoints: Checkpoints, restored: Progress | None
+) -> Progress | None:
+    """Bring every worker to where the chief is, which alone has checkpoints."""
+    text = text_from_chief(strategy, cluster, restored.to_json() if restored else "")
+    if not text:
+        return None
+    variables_from_chief(strategy, cluster, checkpoints.variables)
+    return Progress.from_json(text)
+
+
+@contextlib.contextmanager
+def losing_workers(config: TrainingConfig) -> Iterator[None]:
+    """Turn what TensorFlow says when another host is gone into a sentence."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+        if config.strategy != "multi_worker":
+            raise
+        raise KrespError(
+            "another worker has ended, or cannot be reached any more; what was finished is kept. Start the same "
+            "command on all hosts again, with --resume"
+        ) from error
 
 
 def _first_network(run: RunFolder) -> keras.Model:

@@ -47,21 +47,21 @@ def fit(
     told.on_train_begin()
     for epoch in range(first_epoch, epochs):
         told.on_epoch_begin(epoch)
-        model.reset_metrics()
+        _reset(model)
         for step in range(steps):
             told.on_train_batch_begin(step)
             loss = train(next(clips))
             told.on_train_batch_end(step, {"loss": float(loss)})
-        figures = _figures(model)
+        logs = _figures(model)
         if validation is not None:
             told.on_test_begin()
-            model.reset_metrics()
+            _reset(model)
             for batch in validation:
                 test(batch)
             found = _figures(model)
             told.on_test_end(found)
-            figures |= {f"val_{name}": value for name, value in found.items()}
-        told.on_epoch_end(epoch, figures)
+            logs |= {f"val_{name}": value for name, value in found.items()}
+        told.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
     told.on_train_end()
@@ -86,6 +86,23 @@ def _step(model: ScoredModel, compute: Callable[[Any], dict[str, Any]]) -> Calla
     return function
 
 
+# What several hosts add up is read, and written, in functions: outside of one TensorFlow starts threads for each
+# number, and leaves them open when a host is gone.
+
+
+def _reset(model: ScoredModel) -> None:
+    """Set the metrics, and the scores of the videos, back to nothing."""
+
+    def reset() -> None:
+        model.reset_metrics()
+        if model.video_scores is not None:
+            model.video_scores.reset()
+
+    # Traced each time, since there are more metrics after the first step.
+    tf.function(lambda: model.distribute_strategy.run(reset), autograph=False)()
+
+
 def _figures(model: ScoredModel) -> Figures:
     """What the metrics have come to, over all replicas."""
-    return {name: float(value) for name, value in model.get_metrics_result().items()}
+    found = tf.function(model.get_metrics_result, autograph=False)()
+    return {name: float(value) for name, value in found.items()}

@@ -102,10 +102,6 @@ class TensorBoardLog(keras.callbacks.Callback):
             sheet = rgb_over_residual(clip, self.run.config.model.step)
             log.picture(f"clips/{index}", tf.io.encode_png(sheet).numpy(), 0)
 
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        if self.scores is not None:
-            self.scores.reset()
-
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         assert self._log is not None
         log, step = self._log, epoch + 1

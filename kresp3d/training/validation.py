@@ -49,7 +49,8 @@ class VideoScores:
 
     def confusion(self) -> IntArray:
         """Videos `[C, C]`; row: the true class, column: the one with the highest sum of scores."""
-        sums = np.asarray(self._sums.numpy())
+        # In a function, as all that several hosts add up; see `loop`.
+        sums = tf.function(lambda: tf.identity(self._sums), autograph=False)().numpy()
         return confusion_matrix(self.labels, sums.argmax(axis=1), sums.shape[1])
 
 

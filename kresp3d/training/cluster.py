@@ -1,0 +1,129 @@
+"""The hosts that train one network together, as the environment variable `TF_CONFIG` names them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kresp3d.errors import UsageError
+
+#: Names all hosts and this one; TensorFlow reads it too.
+VARIABLE = "TF_CONFIG"
+
+#: Seconds after which a worker says, and says again, whom it waits for.
+INTERVAL = 10.0
+#: Seconds that it waits: preparing the videos may take the chief longer than this, so they are best prepared before.
+PATIENCE = 1800.0
+
+logger = logging.getLogger("kresp3d")
+
+_EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Some hosts, each with one process, a worker. The first one is the chief, in whose folder the run is."""
+
+    addresses: tuple[str, ...]
+    """`host:port` of each worker."""
+    worker: int
+    """Which of them this process is."""
+
+    @classmethod
+    def from_environment(cls) -> Cluster:
+        """Read `TF_CONFIG`.
+
+        Raises:
+            UsageError: If it is not set, or not as TensorFlow wants it.
+        """
+        text = os.environ.get(VARIABLE)
+        if text is None:
+            raise UsageError(
+                f"training.strategy multi_worker needs the environment variable {VARIABLE} on every host, such as "
+                f"{_EXAMPLE}, with another index on each"
+            )
+        try:
+            values = json.loads(text)
+            hosts, task = values["cluster"], values["task"]
+            groups = [(kind, list(hosts.get(kind, []))) for kind in ("chief", "worker")]
+            # In TensorFlow's order.
+            tasks = [(kind, index) for kind, addresses in groups for index in range(len(addresses))]
+            addresses = tuple(str(address) for _, group in groups for address in group)
+            worker = tasks.index((task["type"], int(task["index"])))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise UsageError(
+                f"{VARIABLE} is {text[:200]!r}; expected JSON such as {_EXAMPLE}, whose task is one of the cluster's, "
+                "of type chief or worker"
+            ) from None
+        wrong = [address for address in addresses if not _is_address(address)]
+        if wrong or len(set(addresses)) != len(addresses):
+            reason = f"expected host:port, received {wrong[0]!r}" if wrong else "two workers have the same address"
+            raise UsageError(f"{VARIABLE}: {reason}")
+        return cls(addresses, worker)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process keeps the run."""
+        return self.worker == 0
+
+    def __str__(self) -> str:
+        return f"worker {self.worker + 1} of {len(self.addresses)}"
+
+
+@contextmanager
+def waiting(cluster: Cluster) -> Iterator[None]:
+    """Say, while the other workers are waited for, which of them cannot be reached; after `PATIENCE` end the process.
+
+    TensorFlow waits without a word.
+    """
+    here = threading.Event()
+    watch = threading.Thread(target=_watch, args=(cluster, here), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        here.set()
+        watch.join()
+
+
+def _watch(cluster: Cluster, here: threading.Event) -> None:
+    waited = 0.0
+    while not here.wait(INTERVAL):
+        waited += INTERVAL
+        others = [address for number, address in enumerate(cluster.addresses) if number != cluster.worker]
+        missing = [f"{address} ({reason})" for address in others if (reason := _unreachable(address)) is not None]
+        if not missing or here.is_set():
+            continue
+        if waited < PATIENCE:
+            logger.warning("%s waits for %s", cluster, ", ".join(missing))
+            continue
+        print(
+            f"Error: {cluster} waited {PATIENCE / 60:g} minutes for {', '.join(missing)}; start the same command on "
+            "all hosts, and open the port for them",
+            file=sys.stderr,
+            flush=True,
+        )
+        # No exception ends the call that TensorFlow waits in.
+        os._exit(1)
+
+
+def _unreachable(address: str) -> str | None:
+    """Why there is no answer at an address; `None` if there is one."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _is_address(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16
