@@ -421,6 +421,16 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
         raise UsageError(f"{where}: {_explain(error)}") from None
 
 
+def check_one_host(config: Config, command: str) -> None:
+    """Make sure that a command which trains on one host alone is not told to train on several.
+
+    Raises:
+        UsageError: If it is.
+    """
+    if config.training.strategy == "multi_worker":
+        raise UsageError(f"training.strategy multi_worker is for `kresp3d train`; {command} trains on one host")
+
+
 def changed_keys(one: Config, other: Config, besides: Collection[str] = ()) -> list[tuple[str, Any, Any]]:
     """What differs between two configurations: dotted key and both values.
 

@@ -47,10 +47,12 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     """
     from rich.console import Console
 
+    from kresp3d.config import check_one_host
     from kresp3d.errors import UsageError
     from kresp3d.reproduction.folder import ReproductionFolder
     from kresp3d.reproduction.tables import TABLES, row_config, rows_of
 
+    check_one_host(config, "reproduce")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
     tables = tuple(paper.number for paper in TABLES) if table == "all" else (int(table),)

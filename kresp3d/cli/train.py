@@ -124,8 +124,8 @@ def train_and_measure(
         f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
         f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
     )
+    strategy = make_strategy(run.config.training)
     with reading(records.folder), last_words(ended):
-        strategy = make_strategy(run.config.training)
         train(run, records, resume=resume, until=until, strategy=strategy, console=console)
     split = run.config.evaluation.split
     if split in run.splits:

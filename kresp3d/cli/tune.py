@@ -54,7 +54,7 @@ def command(
     """
     from rich.console import Console
 
-    from kresp3d.config import load_config
+    from kresp3d.config import check_one_host, load_config
     from kresp3d.errors import UsageError
 
     if resume and overwrite:
@@ -63,6 +63,7 @@ def command(
         raise UsageError("--worker needs --chief HOST:PORT, the address of the chief")
     options = [f"tune.{key}={value}" for key, value in (("trials", trials), ("seeds", seeds)) if value is not None]
     config = load_config(config_file, [*overrides, *options])
+    check_one_host(config, "tune")
 
     from kresp3d.tuning.space import SearchSpace
 

@@ -15,7 +15,7 @@ from kresp3d.compression.kernels import choose_kernels
 from kresp3d.compression.quantization import begin_quantization
 from kresp3d.compression.report import note_before
 from kresp3d.compression.slimming import slim_network
-from kresp3d.config import CompressConfig, Config, Method, changed_keys, override_config, parse_config
+from kresp3d.config import CompressConfig, Config, Method, changed_keys, check_one_host, override_config, parse_config
 from kresp3d.errors import UsageError
 from kresp3d.export.calibration import calibration_frames
 from kresp3d.files import written_aside
@@ -117,8 +117,7 @@ def _check(source: RunFolder, config: Config, methods: tuple[Method, ...]) -> No
             f"training.gradient_checkpointing would compute anew with other kernels than {compress.method} computes "
             "with; set it to false"
         )
-    if training.strategy == "multi_worker":
-        raise UsageError("training.strategy multi_worker is for training from scratch; compress on one host")
+    check_one_host(config, "compress")
     rises = compress.method == "prune" and compress.schedule == "polynomial"
     if rises and (training.keep == "best" or training.early_stop is not None):
         raise UsageError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import socket
+import signal
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from kresp3d.errors import UsageError
 
@@ -21,8 +21,6 @@ VARIABLE = "TF_CONFIG"
 INTERVAL = 10.0
 #: Seconds that it waits: preparing the videos may take the chief longer than this, so they are best prepared before.
 PATIENCE = 1800.0
-
-logger = logging.getLogger("kresp3d")
 
 _EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -81,47 +79,20 @@ class Cluster:
 def waiting(cluster: Cluster) -> Iterator[None]:
     """Say, while the other workers are waited for, which of them cannot be reached; after `PATIENCE` end the process.
 
-    TensorFlow waits without a word.
+    Ctrl-C ends it at once then: while TensorFlow waits, Python is told of no signal.
     """
-    here = threading.Event()
-    watch = threading.Thread(target=_watch, args=(cluster, here), daemon=True)
-    watch.start()
+    others = [address for number, address in enumerate(cluster.addresses) if number != cluster.worker]
+    words = [str(cluster), str(INTERVAL), str(PATIENCE), *others]
+    script = Path(__file__).with_name("waiting.py")
+    # Without the site's packages, which take time and memory to find.
+    watch = subprocess.Popen([sys.executable, "-I", "-S", script, *words], start_new_session=True)
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
-        here.set()
-        watch.join()
-
-
-def _watch(cluster: Cluster, here: threading.Event) -> None:
-    waited = 0.0
-    while not here.wait(INTERVAL):
-        waited += INTERVAL
-        others = [address for number, address in enumerate(cluster.addresses) if number != cluster.worker]
-        missing = [f"{address} ({reason})" for address in others if (reason := _unreachable(address)) is not None]
-        if not missing or here.is_set():
-            continue
-        if waited < PATIENCE:
-            logger.warning("%s waits for %s", cluster, ", ".join(missing))
-            continue
-        print(
-            f"Error: {cluster} waited {PATIENCE / 60:g} minutes for {', '.join(missing)}; start the same command on "
-            "all hosts, and open the port for them",
-            file=sys.stderr,
-            flush=True,
-        )
-        # No exception ends the call that TensorFlow waits in.
-        os._exit(1)
-
-
-def _unreachable(address: str) -> str | None:
-    """Why there is no answer at an address; `None` if there is one."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+        signal.signal(signal.SIGINT, before)
+        watch.kill()
+        watch.wait()
 
 
 def _is_address(address: str) -> bool:

@@ -44,6 +44,15 @@ LESS_MEMORY = (
     "lower training.batch_size, or set training.gradient_checkpointing: true or training.precision: mixed_bfloat16"
 )
 
+#: What TensorFlow says, now this and now that, when another host is gone.
+_GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.InternalError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+)
+
 logger = logging.getLogger("kresp3d")
 
 
@@ -227,7 +236,7 @@ def losing_workers(config: TrainingConfig) -> Iterator[None]:
     """Turn what TensorFlow says when another host is gone into a sentence."""
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+    except _GONE as error:
         if config.strategy != "multi_worker":
             raise
         raise KrespError(

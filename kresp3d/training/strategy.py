@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 
 import tensorflow as tf
 
@@ -28,7 +29,7 @@ def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy | None:
     Raises:
         UsageError: If the batch cannot be divided among the replicas, the settings contradict each other, or TF_CONFIG
             names no hosts.
-        KrespError: If logical devices come too late.
+        KrespError: If logical devices come too late, or this host's port is taken.
     """
     if config.strategy == "multi_worker":
         return _multi_worker(config)
@@ -66,8 +67,18 @@ def _multi_worker(config: TrainingConfig) -> tf.distribute.Strategy:
     # Every host has as many GPUs, or the workers find out later.
     per_worker = max(1, len(tf.config.list_physical_devices("GPU")))
     _check(config, per_worker * len(cluster.addresses))
-    with waiting(cluster):
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        with waiting(cluster):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.UnknownError as error:
+        own = cluster.addresses[cluster.worker]
+        raise KrespError(
+            f"{cluster} cannot be reached at {own} ({' '.join(error.message.split())[:100]}); is the port in use by "
+            "another program, or an earlier training?"
+        ) from error
+    # TensorFlow takes the signal for itself, for a notice that nobody reads here; schedulers end processes by it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return strategy
 
 
 def _check(config: TrainingConfig, replicas: int) -> None:
