@@ -16,6 +16,7 @@ import statistics
 import sys
 import threading
 import time
+from array import array
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ class Load:
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.counts: dict[Engine, Counter[str]] = {engine: Counter() for engine in good}
-        self.seconds: dict[Engine, list[float]] = {engine: [] for engine in good}
+        # Small, since the memory of this process is measured.
+        self.seconds: dict[Engine, array[float]] = {engine: array("d") for engine in good}
         self.failures: list[str] = []
 
     def ask(self, seed: int) -> None:
@@ -134,12 +136,14 @@ def report(load: Load, seen: list[tuple[float, int, int, int]], options: argpars
         columns = [f"{counts[name]:,}" for name in ("right", "wrong", "failed", "refused", "taken")]
         columns += [f"{1000 * statistics.median(seconds):.0f} ms", f"{1000 * seconds[int(0.99 * len(seconds))]:.0f} ms"]
         print(f"| {engine.info.format}, {engine.info.quantize} | {' | '.join(columns)} |")
-    # The first tenth warms up.
-    later = np.array(seen[len(seen) // 10 :])
+    # Memory rises as long as more large requests come together than ever before, so the first half warms up.
+    later = np.array(seen[len(seen) // 2 :])
     for column, name in enumerate(("resident MiB", "open files", "threads"), 1):
         values = later[:, column] / (2**20 if name == "resident MiB" else 1)
         slope = np.polyfit(later[:, 0] / 3600, values, 1)[0] if len(later) > 1 else float("nan")
-        print(f"\n{name}: {values[0]:.0f} at first, {values[-1]:.0f} at last, {slope:+.1f} an hour", end="")
+        print(
+            f"\n{name}: {values[0]:.1f} after half of the time, {values[-1]:.1f} at last, {slope:+.1f} an hour", end=""
+        )
     print()
     for failure in load.failures[:10]:
         print(failure)
