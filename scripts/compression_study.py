@@ -127,6 +127,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     sizes, times = figure.subplots(1, 2, sharey=True)
@@ -135,6 +136,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             marker = "os^"[number // 10]
             axis.plot(row[key] * unit, 100 * row["test"], marker, color=f"C{number % 10}", label=row["name"])
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)
     sizes.set_xlabel("kB of the file, packed by gzip")
     times.set_xlabel("ms for one clip")
