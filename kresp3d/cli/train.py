@@ -93,7 +93,7 @@ def _train_along(config: Config, cluster: Cluster, console: Console, until: int 
     from kresp3d.data.index import reading
     from kresp3d.run_folder import RunFolder
     from kresp3d.training.collectives import meet
-    from kresp3d.training.fit import losing_workers, train
+    from kresp3d.training.fit import train
     from kresp3d.training.strategy import make_strategy
 
     console.print(f"Training as {cluster}; the run is with the first one, at {cluster.addresses[0]}.")
@@ -105,8 +105,7 @@ def _train_along(config: Config, cluster: Cluster, console: Console, until: int 
         run = RunFolder.create(Path(folder) / "run", config)
         progress = train(run, records, until=until, strategy=strategy, console=Console(quiet=True))
     console.print(f"Trained as {cluster} up to epoch {progress.epoch}; the first one measures the network.")
-    with losing_workers(config.training):
-        meet(strategy, cluster)
+    meet(strategy, cluster)
 
 
 def train_and_measure(
@@ -117,7 +116,7 @@ def train_and_measure(
     from kresp3d.data.index import reading
     from kresp3d.last_words import last_words
     from kresp3d.run_folder import command_line
-    from kresp3d.training.fit import LESS_MEMORY, losing_workers, train
+    from kresp3d.training.fit import LESS_MEMORY, train
     from kresp3d.training.strategy import make_strategy
 
     ended = (
@@ -135,12 +134,18 @@ def train_and_measure(
     else:
         console.print(f"No {split} videos: nothing is measured.")
     if run.config.compress.methods:
-        from kresp3d.compression.report import report
+        import logging
 
-        console.print(report(run))
+        from kresp3d.compression.report import report
+        from kresp3d.errors import KrespError
+
+        try:
+            console.print(report(run))
+        except KrespError as error:
+            # The training is over, and whole.
+            logging.getLogger("kresp3d").warning("%s", error)
     if run.config.training.strategy == "multi_worker":
         from kresp3d.training.cluster import Cluster
         from kresp3d.training.collectives import meet
 
-        with losing_workers(run.config.training):
-            meet(strategy, Cluster.from_environment())
+        meet(strategy, Cluster.from_environment())

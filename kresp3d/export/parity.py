@@ -137,10 +137,11 @@ class Parity:
                 f"in {self.precision} video top-1 is {percent(self.video_top1)} instead of "
                 f"{percent(self.video_top1_trained)}, and may fall by {100 * forgiven:.2g} points"
             )
-        if self.too_few_videos and self.top1_agreement < AGREEMENT:
+        if (self.too_few_videos or self.rounds) and self.top1_agreement < AGREEMENT:
+            why = "of a network that rounds" if self.rounds else f"with fewer than {limit.videos} videos"
             return (
-                f"in {self.precision} {percent(self.top1_agreement)} of the clips keep their best class, and with "
-                f"fewer than {limit.videos} videos {percent(AGREEMENT)} must"
+                f"in {self.precision} {percent(self.top1_agreement)} of the clips keep their best class, and {why} "
+                f"{percent(AGREEMENT)} must"
             )
         return None
 

@@ -19,7 +19,7 @@ VARIABLE = "TF_CONFIG"
 
 #: Seconds after which a worker says, and says again, whom it waits for.
 INTERVAL = 10.0
-#: Seconds that it waits: preparing the videos may take the chief longer than this, so they are best prepared before.
+#: Seconds that it waits.
 PATIENCE = 1800.0
 
 _EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
@@ -82,11 +82,11 @@ def waiting(cluster: Cluster) -> Iterator[None]:
     Ctrl-C ends it at once then: while TensorFlow waits, Python is told of no signal.
     """
     others = [address for number, address in enumerate(cluster.addresses) if number != cluster.worker]
-    words = [str(cluster), str(INTERVAL), str(PATIENCE), *others]
+    words = [str(os.getpid()), str(cluster), str(INTERVAL), str(PATIENCE), *others]
     script = Path(__file__).with_name("waiting.py")
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Without the site's packages, which take time and memory to find.
     watch = subprocess.Popen([sys.executable, "-I", "-S", script, *words], start_new_session=True)
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -76,8 +77,12 @@ def check_agreement(strategy: tf.distribute.Strategy, cluster: Cluster, values: 
 
 
 def meet(strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
-    """Wait until all workers are here: whoever leaves before the others is taken for one that died."""
-    from_chief(strategy, cluster, [np.ones(1)])
+    """Wait until all workers are here: whoever leaves before the others is taken for one that died.
+
+    The last thing that they do together, so it does not matter if one is gone.
+    """
+    with suppress(tf.errors.OpError):
+        from_chief(strategy, cluster, [np.ones(1)])
 
 
 def _sum(strategy: tf.distribute.Strategy, workers: int, arrays: Sequence[Array]) -> list[Array]:

@@ -210,10 +210,15 @@ def _train(
 
 
 def _check_agreement(strategy: tf.distribute.Strategy, cluster: Cluster, run: RunFolder, until: int | None) -> None:
+    # Not the fingerprint of the videos: it tells a copy from its original by the time of the file.
+    videos = [
+        [split, *((r.name, r.label, r.frames, r.height, r.width) for r in run.records(split))]
+        for split in sorted(run.splits)
+    ]
     values = {
         "settings": run.config.to_yaml(),
         "--until": str(until),
-        "videos": f"{run.environment['fingerprint']} {sorted(run.videos().items())}",
+        "videos": str([run.classes, videos]),
         "code of kresp3d": code_digest(),
         "versions of packages": str(package_versions()),
     }
@@ -239,9 +244,11 @@ def losing_workers(config: TrainingConfig) -> Iterator[None]:
     except _GONE as error:
         if config.strategy != "multi_worker":
             raise
+        lines = [line.strip() for line in error.message.splitlines() if line.strip()]
+        reason = next((line for line in lines if "aborted by" in line), lines[-1] if lines else "")
         raise KrespError(
             "another worker has ended, or cannot be reached any more; what was finished is kept. Start the same "
-            "command on all hosts again, with --resume"
+            f"command on all hosts again, with --resume. TensorFlow says: {reason[:200]}"
         ) from error
 
 
@@ -324,8 +331,14 @@ def _check_profile(config: TrainingConfig, steps: int) -> None:
 
 
 def _first_clips(dataset: tf.data.Dataset, count: int) -> np.ndarray[Any, Any]:
-    clips: np.ndarray[Any, Any] = next(iter(dataset.take(1)))[0]["frames"].numpy()[:count]
-    return clips
+    """At most `count` clips of the first step."""
+    # Each replica's are in a batch of their own.
+    found: list[np.ndarray[Any, Any]] = []
+    for inputs, _ in dataset.take(max(1, count)):
+        found.append(inputs["frames"].numpy())
+        if sum(map(len, found)) >= count:
+            break
+    return np.concatenate(found)[:count]
 
 
 def _explained_clips(run: RunFolder) -> ExplainedClips | None:

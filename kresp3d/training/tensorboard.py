@@ -105,13 +105,15 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         assert self._log is not None
         log, step = self._log, epoch + 1
+        # Not below, where a failure is one of the disk: several hosts add it up.
+        confusion = None if self.scores is None else self.scores.confusion()
         with self.run.disk_errors():
             for key, value in (logs or {}).items():
                 side, name = ("validation", key.removeprefix("val_")) if key.startswith("val_") else ("train", key)
                 log.scalar("learning_rate" if key == "learning_rate" else f"{name}/{side}", value, step)
             log.scalar("clips_per_second", self.speed(), step)
-            if self.scores is not None:
-                self._validation(log, self.scores.confusion(), step)
+            if confusion is not None:
+                self._validation(log, confusion, step)
             if self.explained is not None and self._is_due(step):
                 with kept_weights(self.model):
                     self.explained.log(log, self.network, step)

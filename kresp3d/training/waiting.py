@@ -1,6 +1,6 @@
 """A process that says which workers another one waits for, and ends it when that takes too long.
 
-    python -I -S waiting.py NAME INTERVAL PATIENCE HOST:PORT …
+    python -I -S waiting.py PID NAME INTERVAL PATIENCE HOST:PORT …
 
 TensorFlow waits for the workers of a cluster without a word, and lets no other thread of Python run meanwhile. Only
 Python's own library is used, so that this takes no time and memory to begin.
@@ -23,15 +23,13 @@ def unreachable(address: str) -> str | None:
     return None
 
 
-def watch(name: str, interval: float, patience: float, addresses: list[str]) -> None:
-    """Say every so often who is missing, until this process is ended or the one that began it is gone."""
-    parent, begin = os.getppid(), time.monotonic()
-    while True:
+def watch(parent: int, name: str, interval: float, patience: float, addresses: list[str]) -> None:
+    """Say every so often who is missing, until this process is ended or its parent is gone."""
+    begin = time.monotonic()
+    while os.getppid() == parent:
         time.sleep(interval)
         missing = [f"{each} ({reason})" for each in addresses if (reason := unreachable(each)) is not None]
-        if os.getppid() != parent:
-            return
-        if not missing:
+        if not missing or os.getppid() != parent:
             continue
         if time.monotonic() - begin < patience:
             print(f"WARNING: {name} waits for {', '.join(missing)}", file=sys.stderr, flush=True)
@@ -48,4 +46,4 @@ def watch(name: str, interval: float, patience: float, addresses: list[str]) -> 
 
 
 if __name__ == "__main__":
-    watch(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), sys.argv[4:])
+    watch(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), sys.argv[5:])

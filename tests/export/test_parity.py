@@ -83,6 +83,7 @@ def parity(quantize="none", precision="float32", **values):
         ("none", "float32", {"max_difference": float("nan")}, False),
         ("none", "float32", {"rounds": True, "max_difference": 0.1}, True),
         ("none", "float32", {"rounds": True, "video_top1": 0.5}, False),
+        ("none", "float32", {"rounds": True, "videos": 1000, "top1_agreement": 0.89}, False),
     ],
 )
 def test_each_format_has_its_tolerance(quantize, precision, values, within):

@@ -11,8 +11,9 @@ from kresp3d.training import waiting
 
 #: Ends when it is told to, or killed.
 COMMAND = """
-import subprocess, sys
-watch = subprocess.Popen([sys.executable, "-I", "-S", *sys.argv[1:]])
+import os, subprocess, sys
+script, *words = sys.argv[1:]
+watch = subprocess.Popen([sys.executable, "-I", "-S", script, str(os.getpid()), *words])
 sys.stdin.read()
 watch.kill()
 """
