@@ -105,9 +105,9 @@ def test_a_rejected_file_leaves_the_good_one_of_that_name_and_what_is_known_of_i
 def test_bfloat16_alone_does_not_reject_a_file_whose_float32_is_right(run, only_openvino, quick, tmp_path, monkeypatch):
     plain = module.compare
 
-    def worse(artefact, engine, precision, scores, *others):
+    def worse(artefact, engine, precision, scores, *others, **options):
         scores = scores[:, ::-1] if precision == "bfloat16" else scores
-        return plain(artefact, engine, precision, scores, *others)
+        return plain(artefact, engine, precision, scores, *others, **options)
 
     # As on a processor with bfloat16, computed in float32 where there is none.
     open_float32 = module.open_engine
