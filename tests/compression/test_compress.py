@@ -11,7 +11,7 @@ from kresp3d.errors import UsageError
 
 #: Another value of each key.
 OTHER = {"layers": "[fc1]", "sparsity": "0.5", "schedule": "constant", "ramp": "0.25", "block": "[2, 1]"}
-OTHER |= {"clusters": "8", "width": "0.5"}
+OTHER |= {"clusters": "8", "width": "0.25"}
 
 
 @dataclass
