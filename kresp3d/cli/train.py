@@ -41,6 +41,7 @@ def command(
     from kresp3d.config import load_config
     from kresp3d.errors import UsageError
     from kresp3d.run_folder import RunFolder
+    from kresp3d.training.cluster import Cluster
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -52,13 +53,10 @@ def command(
             raise UsageError(f"{out} holds no run to resume; expected --config FILE to begin one")
     config = load_config(config_file, overrides)
     console = Console(highlight=False, soft_wrap=True)
-    if config.training.strategy == "multi_worker":
-        from kresp3d.training.cluster import Cluster
-
-        cluster = Cluster.from_environment()
-        if not cluster.is_chief:
-            _train_along(config, cluster, console, until)
-            return
+    cluster = Cluster.of(config.training)
+    if cluster is not None and not cluster.is_chief:
+        _train_along(config, cluster, console, until)
+        return
     run = RunFolder(out or Path("runs") / config.name)
     resume = resume and run.config_file.is_file()
     if not resume:
@@ -116,6 +114,7 @@ def train_and_measure(
     from kresp3d.data.index import reading
     from kresp3d.last_words import last_words
     from kresp3d.run_folder import command_line
+    from kresp3d.training.cluster import Cluster
     from kresp3d.training.fit import LESS_MEMORY, train
     from kresp3d.training.strategy import make_strategy
 
@@ -123,7 +122,7 @@ def train_and_measure(
         f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
         f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
     )
-    strategy = make_strategy(run.config.training)
+    cluster, strategy = Cluster.of(run.config.training), make_strategy(run.config.training)
     with reading(records.folder), last_words(ended):
         train(run, records, resume=resume, until=until, strategy=strategy, console=console)
     split = run.config.evaluation.split
@@ -144,8 +143,7 @@ def train_and_measure(
         except KrespError as error:
             # The training is over, and whole.
             logging.getLogger("kresp3d").warning("%s", error)
-    if run.config.training.strategy == "multi_worker":
-        from kresp3d.training.cluster import Cluster
+    if cluster is not None:
         from kresp3d.training.collectives import meet
 
-        meet(strategy, Cluster.from_environment())
+        meet(strategy, cluster)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kresp3d.config import TrainingConfig
 from kresp3d.errors import UsageError
 
 #: Names all hosts and this one; TensorFlow reads it too.
@@ -33,6 +34,15 @@ class Cluster:
     """`host:port` of each worker."""
     worker: int
     """Which of them this process is."""
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> Cluster | None:
+        """The hosts that train as a configuration says; `None` where one does.
+
+        Raises:
+            UsageError: As `from_environment`.
+        """
+        return cls.from_environment() if config.strategy == "multi_worker" else None
 
     @classmethod
     def from_environment(cls) -> Cluster:

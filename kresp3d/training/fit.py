@@ -102,7 +102,7 @@ def _train(
     console: Console,
 ) -> Progress:
     config = run.config
-    cluster = Cluster.from_environment() if config.training.strategy == "multi_worker" else None
+    cluster = Cluster.of(config.training)
     share = share_of(strategy, cluster)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
