@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,8 @@ from kresp3d.files import write_text
 from kresp3d.inference.keras_engine import load_network
 from kresp3d.models.inference_network import inference_network, rounds_as_int8
 from kresp3d.run_folder import RunFolder
+
+logger = logging.getLogger("kresp3d")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,12 @@ def _litert(network: keras.Model) -> bytes | None:
         return None
     from kresp3d.export.litert import convert, convert_rounded
 
-    return convert_rounded(network) if rounds_as_int8(network) else convert(network, "none", None)
+    try:
+        return convert_rounded(network) if rounds_as_int8(network) else convert(network, "none", None)
+    except KrespError as error:
+        # Only a size is missing then; the network itself can be trained and measured.
+        logger.warning("the size of the LiteRT file is not known: %s", error)
+        return None
 
 
 def note_before(source: RunFolder, run: RunFolder, network: keras.Model) -> None:

@@ -10,6 +10,7 @@ from kresp3d.compression import report
 from kresp3d.compression.report import Size
 from kresp3d.config import Config, ModelConfig
 from kresp3d.errors import KrespError
+from kresp3d.export import litert
 from kresp3d.models.p3d_resnet import build_model
 from kresp3d.run_folder import RunFolder
 
@@ -39,6 +40,18 @@ def test_the_litert_file_is_of_the_network_that_computes_scores():
     size = Size.of(network())
     # Its description of the operations comes to the weights.
     assert size.float32 < size.litert < size.float32 + 100_000 and size.litert_gzip < size.litert
+
+
+def test_without_a_litert_file_the_rest_is_measured(monkeypatch, caplog):
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed; pip install kresp3d[litert]")
+
+    def fail(*arguments):
+        raise KrespError("this network cannot be converted")
+
+    monkeypatch.setattr(litert, "convert", fail)
+    size = Size.of(network())
+    assert size.litert is None and size.weights
+    assert "this network cannot be converted" in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", json.dumps({"source": "a", "before": {"weights": 1}})])
