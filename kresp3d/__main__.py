@@ -1,8 +1,6 @@
 """`python -m kresp3d`, for environments whose scripts are not on the path."""
 
-import sys
-
-from kresp3d.cli.main import main
+from kresp3d.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

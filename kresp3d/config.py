@@ -26,6 +26,7 @@ from pydantic import (
 
 from kresp3d.errors import UsageError
 from kresp3d.plain_yaml import parse_yaml
+from kresp3d.storage import location
 
 #: The value of `data.videos` that stands for the embedded dataset.
 SYNTHETIC = "synthetic"
@@ -390,7 +391,7 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     Raises:
         UsageError: If the file is missing or no YAML, or a key or value is not accepted.
     """
-    values: dict[str, Any] = {} if path is None else _read(Path(path), ())
+    values: dict[str, Any] = {} if path is None else _read(location(path), ())
     for override in overrides:
         _apply_override(values, override)
     where = "the configuration" if path is None else str(path)

@@ -1,15 +1,19 @@
-"""Files that are there wholly or not at all, and folders that one process holds."""
+"""Files that are there wholly or not at all, and folders that one process holds; on disks and in object stores."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kresp3d.errors import KrespError
+from kresp3d.remote_lock import remote_lock
+from kresp3d.storage import RemotePath
 
 #: In a folder that processes hold.
 LOCK = ".lock"
@@ -19,7 +23,13 @@ PART = ".part-"
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what was written there appears as `path` when the block ends well."""
+    """Give a temporary name on this machine; what was written there appears as `path` when the block ends well."""
+    if isinstance(path, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="kresp3d-") as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            path.upload(temporary)
+        return
     temporary = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -40,9 +50,64 @@ def write_text(path: Path, text: str) -> None:
 def remove(path: Path) -> None:
     """Delete a file, a link, or a folder with all that is in it; what is not there is gone already."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        path.rmtree() if isinstance(path, RemotePath) else shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def put_together(folder: Path, prefix: str = PART) -> Iterator[Path]:
+    """Give an empty folder on this machine from which files can be published into `folder`; it goes in the end.
+
+    Args:
+        folder: Where the files are to be; the empty one is in it if it is on this machine.
+        prefix: Begins the name of the empty one.
+    """
+    place = None if isinstance(folder, RemotePath) else folder
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place) as name:
+        yield Path(name)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Move a file or folder of `put_together` to its place, where it replaces what is there.
+
+    In an object store a file is there wholly or not at all; of a folder, the files at its top come last.
+    """
+    if source.is_dir():
+        remove(target)
+    if not isinstance(target, RemotePath):
+        source.replace(target)
+        return
+    paths = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
+    # `saved_model.pb` is at the top, and without it a folder is no SavedModel.
+    for path in sorted(paths, key=lambda path: -len(path.parts)):
+        place = target / path.relative_to(source) if path != source else target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.upload(path)
+
+
+@contextmanager
+def at_hand(path: Path, *beside: Path) -> Iterator[Path]:
+    """Give a file or folder on this machine: `path` itself, or a copy of it that goes in the end.
+
+    Args:
+        path: The file or folder.
+        *beside: What else is to be beside it, in the same folder now and then.
+
+    Raises:
+        FileNotFoundError: If one is in an object store, and not there.
+    """
+    if not isinstance(path, RemotePath):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="kresp3d-") as name:
+        folder = Path(name)
+        for source in (path, *beside):
+            for file in source.files() if isinstance(source, RemotePath) and source.is_dir() else (source,):
+                copy = folder / file.relative_to(path.parent)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(file.read_bytes())
+        yield folder / path.name
 
 
 def names_in(folder: Path, own: Collection[str], what: str) -> tuple[list[str], list[str]]:
@@ -76,6 +141,11 @@ def locked(folder: Path, doing: str, *, shared: bool = False) -> Iterator[None]:
     Raises:
         KrespError: If another process holds the folder in a way that excludes this one.
     """
+    if isinstance(folder, RemotePath):
+        # Readers of an object have what they read, and nobody waits for them.
+        with contextlib.nullcontext() if shared else remote_lock(folder / LOCK, doing):
+            yield
+        return
     with (folder / LOCK).open("a") as file:
         try:
             # Released by the system when the process ends, however it ends; so there are no stale locks.

@@ -37,6 +37,7 @@ from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.files import LOCK, PART, locked, remove, write_text, written_aside
+from kresp3d.storage import location
 
 _COLUMNS = ("name", "label", "group", "split")
 #: Begins the sentence of a training whose folder cannot be written into.
@@ -107,7 +108,7 @@ class RunFolder:
         Raises:
             KrespError: If the folder is no run.
         """
-        run = cls(Path(path))
+        run = cls(location(path))
         if not run.config_file.is_file():
             raise KrespError(f"{path} is no run folder (config.yaml is missing); expected one made by `kresp3d train`")
         return run
@@ -273,7 +274,7 @@ class RunFolder:
     @property
     def records_folder(self) -> Path:
         """Where this run's records are."""
-        return Path(self.environment["records"])
+        return location(self.environment["records"])
 
     @contextmanager
     def disk_errors(self) -> Iterator[None]:

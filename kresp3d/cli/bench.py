@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import json_option, precision_option
+from kresp3d.cli.options import ANYWHERE, json_option, precision_option
 
 if TYPE_CHECKING:
     from kresp3d.inference.engine import Precision
 
 
 @click.command(name="bench")
-@click.argument("networks", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("networks", nargs=-1, required=True, type=ANYWHERE)
 @click.option(
     "--batch",
     "batches",

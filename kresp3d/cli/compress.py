@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import override_option, training_options
+from kresp3d.cli.options import ANYWHERE, override_option, training_options
 
 if TYPE_CHECKING:
     from kresp3d.config import Method
 
 
 @click.command(name="compress")
-@click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN", type=ANYWHERE)
 @click.option(
     "--method",
     type=click.Choice(["prune", "prune-2x4", "cluster", "qat", "slim"]),
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "file, and learn with that.",
 )
 @override_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="RUN2", help="Run folder.  [default: RUN-METHOD]")
+@click.option("--out", type=ANYWHERE, metavar="RUN2", help="Run folder.  [default: RUN-METHOD]")
 @training_options
 def command(
     source: Path,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import check_output, config_options
+from kresp3d.cli.options import ANYWHERE, HERE, check_output, config_options
 from kresp3d.cli.progress import progress_bar
 from kresp3d.errors import KrespError
 
@@ -50,7 +50,7 @@ def prepare(config: Config, overwrite: bool) -> None:
 
 @command.command()
 @config_options()
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the bad videos to a CSV file.")
+@click.option("--report", type=ANYWHERE, metavar="FILE", help="Write the bad videos to a CSV file.")
 @click.option("--overwrite", is_flag=True, help="Replace the report if it is there.")
 def check(config: Config, report: Path | None, overwrite: bool) -> None:
     """List videos that cannot be decoded.
@@ -109,10 +109,8 @@ def stats(config: Config) -> None:
 
 @command.command()
 @config_options(required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: below data.cache]")
-@click.option(
-    "--sheet", type=click.Path(path_type=Path), metavar="FILE", help="Also draw each action as a row of a PNG."
-)
+@click.option("--out", type=HERE, metavar="DIR", help="[default: below data.cache]")
+@click.option("--sheet", type=ANYWHERE, metavar="FILE", help="Also draw each action as a row of a PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace a dataset of other settings, and the sheet.")
 def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool) -> None:
     """Render the embedded dataset.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import json_option, precision_option
+from kresp3d.cli.options import ANYWHERE, json_option, precision_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.command(name="evaluate")
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=ANYWHERE)
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), help="[default: the configuration's]")
 @click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the configuration's, 10]")
 @click.option(
     "--run",
     "run_folder",
-    type=click.Path(path_type=Path),
+    type=ANYWHERE,
     metavar="RUN",
     help="Whose videos an exported network is measured on.  [default: the run it was made of]",
 )

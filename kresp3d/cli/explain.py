@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from kresp3d.cli.options import check_output, picture_options
+from kresp3d.cli.options import ANYWHERE, HERE, check_output, picture_options
 
 
 @click.command(name="explain")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("run", type=ANYWHERE)
+@click.argument("video", type=HERE)
 @picture_options
 @click.option(
     "--class", "class_name", metavar="NAME", help="Class whose evidence is shown.  [default: the predicted one]"

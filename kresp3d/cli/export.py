@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kresp3d.cli.options import ANYWHERE
+
 if TYPE_CHECKING:
     from kresp3d.export.export import ExportFormat
     from kresp3d.inference.network_info import Quantize
 
 
 @click.command(name="export")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=ANYWHERE)
 @click.option(
     "--format",
     "formats",
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=ANYWHERE,
     metavar="DIR",
     help="Where to.  [default: saved_models/NAME]",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,28 @@ from typing import Any
 import click
 
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.storage import RemotePath, is_remote, local, location
 
 Function = Callable[..., Any]
 
+
+class _Place(click.Path):
+    """A path that a function makes of the text."""
+
+    def __init__(self, make: Callable[[str], Path], *, dir_okay: bool = True) -> None:
+        super().__init__(dir_okay=dir_okay)
+        self._make = make
+
+    def coerce_path_result(self, value: str | os.PathLike[str]) -> Any:
+        return self._make(os.fspath(value))
+
+
+#: A path of this machine, or in an object store.
+ANYWHERE = _Place(location)
+#: The same, of a file.
+FILE = _Place(location, dir_okay=False)
+#: A path of this machine.
+HERE = _Place(local)
 
 precision_option = click.option(
     "--precision",
@@ -38,7 +58,7 @@ def json_option(help: str) -> Callable[[Function], Function]:
     return click.option(
         "--json",
         "json_file",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         metavar="FILE",
         callback=_check_place,
         help=help,
@@ -49,15 +69,20 @@ def _check_place(context: click.Context, option: click.Parameter, path: Path | N
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_something(path.parent)
+            _try_place(path)
         except OSError as error:
             reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
             raise click.BadParameter(f"cannot write into {path.parent} ({reason}); name a file elsewhere") from None
     return path
 
 
-def _write_something(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder):
+def _try_place(path: Path) -> None:
+    """Find out whether a file can be written; its folder is there."""
+    if isinstance(path, RemotePath):
+        # A store that cannot be used says so itself. Others would see what was written to try.
+        path.exists()
+        return
+    with tempfile.TemporaryFile(dir=path.parent):
         pass
 
 
@@ -77,10 +102,10 @@ def check_output(path: Path, overwrite: bool, source: Path | None = None) -> Non
         raise UsageError(f"--out {path} is the video itself; give another name")
     if path.exists() and not overwrite:
         raise KrespError(f"{path} is there already; use --overwrite to replace it")
-    if not path.parent.is_dir():
+    if not is_remote(path) and not path.parent.is_dir():
         raise KrespError(f"there is no folder {path.parent} for {path.name}")
     try:
-        _write_something(path.parent)
+        _try_place(path)
     except OSError as error:
         raise KrespError(f"cannot write into {path.parent} ({error.strerror}); name a file elsewhere") from None
 
@@ -89,7 +114,7 @@ def picture_options(function: Function) -> Function:
     """`--out FILE`, a `.png` or `.mp4`, and `--overwrite`, passed as `out` and `overwrite`; see `check_output`."""
     out = click.option(
         "--out",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         metavar="FILE",
         required=True,
         callback=_check_picture,
@@ -110,7 +135,7 @@ def config_file_option(*, required: bool, help: str = "Configuration, a YAML fil
         "--config",
         "-c",
         "config_file",
-        type=click.Path(path_type=Path),
+        type=ANYWHERE,
         required=required,
         metavar="FILE",
         help=help,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import json_option, precision_option
+from kresp3d.cli.options import ANYWHERE, HERE, json_option, precision_option
 
 if TYPE_CHECKING:
     from kresp3d.inference.engine import Precision
 
 
 @click.command(name="predict")
-@click.argument("network", type=click.Path(path_type=Path))
-@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("network", type=ANYWHERE)
+@click.argument("videos", nargs=-1, required=True, type=HERE)
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown for each video.")
 @click.option("--clips", type=click.IntRange(1), help="Clips of each video.  [default: the network's, 10]")
 @click.option(

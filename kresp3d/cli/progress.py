@@ -102,7 +102,11 @@ def prepare_with_progress(data: DataConfig) -> Records:
     """Render the embedded videos, if it is those, and prepare the records, with a bar for either."""
     from kresp3d.data.prepare import prepare
     from kresp3d.data.source import resolve_videos
+    from kresp3d.storage import is_remote, location
 
+    if data.records is not None and is_remote(data.records):
+        # Rendering takes longer than to find out that there is no such store.
+        location(data.records).exists()
     with progress_bar("Rendering") as progress:
         data = resolve_videos(data, progress=progress)
     with progress_bar("Preparing") as progress:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from kresp3d.cli.options import check_output, picture_options
+from kresp3d.cli.options import HERE, check_output, picture_options
 
 
 @click.command(name="residual")
-@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("video", type=HERE)
 @picture_options
 @click.option(
     "--step",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import config_file_option, override_option, training_options
+from kresp3d.cli.options import ANYWHERE, config_file_option, override_option, training_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(name="train")
 @config_file_option(required=False)
 @override_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: runs/NAME]")
+@click.option("--out", type=ANYWHERE, metavar="RUN", help="Run folder.  [default: runs/NAME]")
 @training_options
 def command(
     config_file: Path | None,

@@ -15,6 +15,7 @@ from kresp3d.data.splits import Entry, Split, check_classes, check_leaks, comple
 from kresp3d.data.table import read_table
 from kresp3d.data.tree import find_videos, read_tree, stem
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.storage import local
 from kresp3d.text import printable
 
 logger = logging.getLogger("kresp3d")
@@ -55,7 +56,7 @@ def load_catalog(config: DataConfig) -> Catalog:
         KrespError: If there are no videos, fewer than two classes, a class without training videos, or a group on two
             sides of the split.
     """
-    source = Path(config.videos).expanduser()
+    source = local(config.videos).expanduser()
     if not source.exists():
         raise UsageError(f"data.videos: expected a folder of videos or a CSV file, but {source} does not exist")
     entries = [_printable(entry) for entry in _read(source, config)]

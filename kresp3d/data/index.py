@@ -24,6 +24,7 @@ from typing import Any
 from kresp3d.data.splits import SPLITS
 from kresp3d.errors import KrespError
 from kresp3d.files import locked, write_text
+from kresp3d.storage import location
 
 FORMAT = 1
 INDEX = "index.json"
@@ -86,7 +87,7 @@ def read_index(folder: str | Path) -> Records:
     Raises:
         KrespError: If the folder is not finished or of another version, or a shard is missing or of another size.
     """
-    folder = Path(folder)
+    folder = location(folder)
     index = _read_json(folder)
     _check_shards(folder, index["shards"])
     videos = _read_table(folder / TABLE)

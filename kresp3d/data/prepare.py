@@ -40,6 +40,7 @@ from kresp3d.data.source import resolve_videos, short_hash, videos_path
 from kresp3d.data.workers import Progress, map_videos
 from kresp3d.errors import KrespError, VideoError
 from kresp3d.files import PART, locked
+from kresp3d.storage import is_remote, location
 
 REPORT = "prepare-report.csv"
 
@@ -64,7 +65,7 @@ class _Part:
 def records_folder(config: DataConfig) -> Path:
     """Where the records of a configuration are, or will be."""
     if config.records is not None:
-        return Path(config.records).expanduser()
+        return location(config.records).expanduser()
     path = videos_path(config).resolve()
     name = path.parent.name if path.suffix.lower() == ".csv" else path.name
     # The official lists of HMDB51 name other videos in each split.
@@ -276,9 +277,9 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(folder).free / 2**20
+            free = "" if is_remote(folder) else f" ({shutil.disk_usage(folder).free / 2**20:.0f} MiB free)"
             raise KrespError(
-                f"no space left for the records in {folder} ({free:.0f} MiB free); free some and run it again, "
+                f"no space left for the records in {folder}{free}; free some and run it again, "
                 "or choose another folder (data.records)"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):

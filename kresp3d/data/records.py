@@ -10,11 +10,9 @@ The table (`videos.csv`, see `kresp3d.data.index`) decides a video's split, and 
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -26,6 +24,8 @@ from kresp3d.data.index import Record, Records, read_index, write_index
 from kresp3d.data.jpeg import encode_jpeg
 from kresp3d.data.splits import count, shorten
 from kresp3d.errors import KrespError
+from kresp3d.files import written_aside
+from kresp3d.storage import location, os_errors
 
 logger = logging.getLogger("kresp3d")
 
@@ -122,7 +122,7 @@ def damaged(records: Iterable[Record], folder: str | Path, *, pictures: bool = F
     """
     for record in records:
         try:
-            frames = parse_record(read_record(str(Path(folder) / record.shard), record.offset))["frames"].numpy()
+            frames = parse_record(read_record(str(location(folder) / record.shard), record.offset))["frames"].numpy()
             for jpeg in frames if pictures else ():
                 tf.image.decode_jpeg(jpeg, channels=3)
         except DAMAGE:
@@ -161,7 +161,7 @@ def damage_named(records: Callable[[], Iterable[Record]], folder: str | Path) ->
         bad = next(damaged(records(), folder), None) or next(damaged(records(), folder, pictures=True), None)
         if bad is None:
             raise
-        shard = Path(folder) / bad.shard
+        shard = location(folder) / bad.shard
         if not shard.exists():
             raise KrespError(
                 f"{shard} is missing; write the records anew by `kresp3d data prepare --overwrite`"
@@ -183,9 +183,11 @@ class ShardWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        self._temporary = path.with_name(path.name + ".tmp")
-        with _os_errors():
-            self._writer = tf.io.TFRecordWriter(str(self._temporary))
+        with ExitStack() as closing:
+            temporary = closing.enter_context(written_aside(path))
+            with os_errors(path):
+                self._writer = tf.io.TFRecordWriter(str(temporary))
+            self._closing = closing.pop_all()
 
     def add(self, video: VideoLike, pictures: Sequence[bytes], *, fps: float, height: int, width: int) -> Record:
         """Append a video.
@@ -207,7 +209,7 @@ class ShardWriter:
             "width": tf.train.Feature(int64_list=tf.train.Int64List(value=[width])),
         }
         entry = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-        with _os_errors():
+        with os_errors(self.path):
             self._writer.write(entry)
         offset, length = self.size, len(entry) + FRAMING
         self.size += length
@@ -231,18 +233,15 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            with os_errors(self.path):
+                self._writer.close()
+        except OSError as failure:
+            self._closing.__exit__(type(failure), failure, failure.__traceback__)
+            # What was still buffered may fail to be written too, as on a full disk; the first error is the one to show.
             if error is None:
-                with _os_errors():
-                    self._writer.close()
-                with self._temporary.open("rb") as file:
-                    os.fsync(file.fileno())
-                self._temporary.replace(self.path)
-            else:
-                # What is still buffered may fail to be written, as on a full disk; the first error is the one to show.
-                with suppress(tf.errors.OpError):
-                    self._writer.close()
-        finally:
-            self._temporary.unlink(missing_ok=True)
+                raise
+        else:
+            self._closing.__exit__(kind, error, trace)
 
 
 def write_records(
@@ -260,7 +259,7 @@ def write_records(
         fps: Frames in a second.
         jpeg_quality: 1 to 100.
     """
-    folder = Path(folder)
+    folder = location(folder)
     folder.mkdir(parents=True, exist_ok=True)
     records = []
     with ShardWriter(folder / "shard-00000.tfrecord") as shard:
@@ -271,19 +270,6 @@ def write_records(
             records.append(shard.add(video, pictures, fps=fps, height=height, width=width))
     settings: dict[str, Any] = {"fps": fps, "short_side": None, "jpeg_quality": jpeg_quality}
     return write_index(folder, records, sorted({record.label for record in records}), settings=settings)
-
-
-@contextmanager
-def _os_errors() -> Iterator[None]:
-    """Turn TensorFlow's errors of writing a file into Python's."""
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise OSError(errno.ENOSPC, error.message) from error
-    except tf.errors.PermissionDeniedError as error:
-        raise OSError(errno.EACCES, error.message) from error
-    except tf.errors.OpError as error:
-        raise OSError(errno.EIO, error.message) from error
 
 
 def _bytes(*values: bytes) -> tf.train.Feature:

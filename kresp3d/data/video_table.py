@@ -13,6 +13,7 @@ from kresp3d.data.index import Record
 from kresp3d.data.records import damage_named, parse_record, read_record
 from kresp3d.data.resize import resize_square
 from kresp3d.errors import KrespError
+from kresp3d.storage import location
 
 logger = logging.getLogger("kresp3d")
 
@@ -71,7 +72,7 @@ class VideoTable:
         label, shard, size = ({value: i for i, value in enumerate(values)} for values in (classes, shards, sizes))
         return cls(
             sizes=sizes,
-            shards=tf.constant([str(Path(folder) / name) for name in shards]),
+            shards=tf.constant([str(location(folder) / name) for name in shards]),
             shard=tf.constant([shard[record.shard] for record in records], tf.int64),
             offset=tf.constant([record.offset for record in records], tf.int64),
             frames=tf.constant([record.frames for record in records], tf.int64),

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +22,7 @@ from kresp3d.data.index import Record
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.export.calibration import calibration_frames
 from kresp3d.export.parity import PARITY_FILE, Parity, choose, compare, read_parity, score
-from kresp3d.files import locked, remove, write_text
+from kresp3d.files import locked, publish, put_together, remove, write_text
 from kresp3d.inference.bench import bench
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.keras_engine import KerasEngine, load_network
@@ -119,11 +117,9 @@ def export(
         if not overwrite:
             _check_free(folder, rows, run, engine.info.source, plan)
         calibration = calibration_frames(run) if _is_calibrated(run, plan) else None
-        with _disk_errors(folder, "nothing was changed there"):
-            scratch = tempfile.TemporaryDirectory(prefix=_ASIDE, dir=folder)
-        with scratch as name:
-            aside = Path(name)
+        with ExitStack() as closing:
             with _disk_errors(folder, "nothing was changed there"):
+                aside = closing.enter_context(put_together(folder, _ASIDE))
                 _write_all(run, engine.info, plan, aside, calibration, progress)
             found = _compare_all(run, engine, records, plan, aside, progress)
             with _disk_errors(folder, "some of the new files are in their places already"):
@@ -310,9 +306,7 @@ def _publish(plan: Sequence[Artefact], found: Sequence[Parity], aside: Path, fol
     for artefact in plan:
         for name in reversed(artefact.files):
             target = folder / (f"{name}{REJECTED}" if artefact.name in rejected else name)
-            if target.is_dir():
-                shutil.rmtree(target)
-            (aside / name).rename(target)
+            publish(aside / name, target)
     return [replace(p, artefact=p.artefact + REJECTED) if p.artefact in rejected else p for p in found]
 
 

@@ -23,6 +23,7 @@ from kresp3d.inference.bench import megabytes, milliseconds
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.network_info import Quantize
 from kresp3d.run_folder import RunFolder
+from kresp3d.storage import location
 
 #: Beside the exported networks: the run that each was made of, and how it compares with it.
 PARITY_FILE = "parity.json"
@@ -284,7 +285,7 @@ def parity_table(rows: Sequence[Parity], split: str) -> Table:
 
 def source_run(artefact: Path) -> Path | None:
     """The run that an exported network was made of, as the `parity.json` beside it says; `None` where none does."""
-    runs = (Path(row["run"]) for row in read_parity(artefact.parent) if row["artefact"] == artefact.name)
+    runs = (location(row["run"]) for row in read_parity(artefact.parent) if row["artefact"] == artefact.name)
     return next(runs, None)
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 import kresp3d.layers  # noqa: F401  (a saved network names its layers, and Keras finds them by this import)
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.errors import KrespError
+from kresp3d.files import at_hand
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.network_info import NetworkInfo, sha256
 from kresp3d.models.inference_network import inference_network
@@ -45,11 +46,12 @@ def load_network_file(path: Path) -> keras.Model:
         KrespError: If it cannot be loaded.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()
-        if damaged:
-            raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
-        return keras.models.load_model(path, compile=False)
+        with at_hand(path) as file:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
+            return keras.models.load_model(file, compile=False)
     except _NO_NETWORK as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise KrespError(f"{path} cannot be loaded ({reason}); expected a network saved by `kresp3d train`") from error

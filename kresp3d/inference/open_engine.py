@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.files import at_hand
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.quiet import held_stderr
+from kresp3d.storage import RemotePath
+
+AnyPath = TypeVar("AnyPath", bound=Path)
 
 #: Suffix of an exported file -> the engine that runs it.
 SUFFIXES = {".tflite": "LiteRT", ".xml": "OpenVINO", ".onnx": "ONNX Runtime"}
@@ -29,6 +36,8 @@ def open_engine(path: Path, *, precision: Precision = "float32", threads: int | 
     """
     if not path.exists():
         raise KrespError(f"{path} does not exist; expected a run folder or an exported network")
+    if isinstance(path, RemotePath) and not (path / "config.yaml").is_file():
+        return _open_copy(path, precision, threads)
     engine = _engine(path, precision, threads)
     if engine is None:
         raise KrespError(
@@ -40,7 +49,23 @@ def open_engine(path: Path, *, precision: Precision = "float32", threads: int | 
         return engine()
 
 
-def network_path(path: Path) -> Path:
+def _open_copy(path: RemotePath, precision: Precision, threads: int | None) -> Engine:
+    """Load an exported network from a copy on this machine, which is there as long as the engine."""
+    from kresp3d.inference.openvino_engine import weights_file
+
+    path = network_path(path)
+    beside = [weights_file(path)] if path.name.endswith(".xml") else []
+    with ExitStack() as copying:
+        copy = copying.enter_context(at_hand(path, *beside))
+        try:
+            engine = open_engine(copy, precision=precision, threads=threads)
+        except KrespError as error:
+            raise type(error)(str(error).replace(str(copy), str(path))) from error
+        weakref.finalize(engine, copying.pop_all().close)
+    return engine
+
+
+def network_path(path: AnyPath) -> AnyPath:
     """What `open_engine` opens: the newest version in a folder of versions, and any other path itself."""
     if (path / "config.yaml").is_file() or (path / "saved_model.pb").is_file():
         return path
@@ -79,7 +104,7 @@ def _engine(path: Path, precision: Precision, threads: int | None) -> Callable[[
     return None
 
 
-def _newest_version(path: Path) -> Path | None:
+def _newest_version(path: AnyPath) -> AnyPath | None:
     """The folder with the highest number for a name among those that hold a SavedModel."""
     versions = [p for p in path.glob("*") if p.name.isdecimal() and (p / "saved_model.pb").is_file()]
     return max(versions, key=lambda p: int(p.name), default=None)

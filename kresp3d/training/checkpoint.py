@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kresp3d.config import TrainingConfig
 from kresp3d.errors import KrespError
-from kresp3d.files import PART, remove
+from kresp3d.files import PART, at_hand, publish, put_together, remove
 
 #: Checkpoints are called this and the epoch's number.
 _NAME = "epoch"
@@ -89,10 +89,12 @@ class Checkpoints:
         """
         self._progress.assign(progress.to_json())
         name = f"{_NAME}-{progress.epoch}"
-        self._checkpoint.write(str(self._folder / f"{PART}{name}"))
-        # The data before the index, which makes a checkpoint of it.
-        for path in sorted(self._folder.glob(f"{PART}{name}.*")):
-            path.replace(self._folder / path.name.removeprefix(PART))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with put_together(self._folder, f"{PART}{name}-") as aside:
+            self._checkpoint.write(str(aside / name))
+            # The data before the index, which makes a checkpoint of it.
+            for path in sorted(aside.iterdir()):
+                publish(path, self._folder / path.name)
         self._clear()
 
     def restore(self) -> Progress | None:
@@ -105,10 +107,11 @@ class Checkpoints:
         for epoch in epochs:
             path = self._folder / f"{_NAME}-{epoch}"
             try:
-                self._checkpoint.read(str(path)).assert_consumed()
+                with at_hand(*sorted(self._folder.glob(f"{path.name}.*"))) as file:
+                    self._checkpoint.read(str(file.with_name(path.name))).assert_consumed()
                 return Progress.from_json(self._progress.numpy().decode())
             # What TensorFlow raises for a file that is missing, cut off or has a wrong checksum.
-            except (tf.errors.OpError, ValueError, IndexError) as error:
+            except (tf.errors.OpError, OSError, ValueError, IndexError) as error:
                 logger.warning("the checkpoint %s is damaged: %s", path, " ".join(str(error).split())[:200])
         if epochs:
             raise KrespError(

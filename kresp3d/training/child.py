@@ -6,10 +6,9 @@ It ends when the process that started it does, even by `kill -9`: that one holds
 from __future__ import annotations
 
 import os
-import sys
 import threading
 
-from kresp3d.cli.main import main
+from kresp3d.cli.main import run
 
 
 def end_with_parent() -> None:
@@ -22,4 +21,4 @@ def end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, daemon=True).start()
-    sys.exit(main())
+    run()

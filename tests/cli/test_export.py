@@ -109,7 +109,7 @@ def test_bench_prints_a_table_and_writes_json(exported_run, tmp_path, capsys):
         (["--format", "litert", "--quantize", "int4"], "'int4' is not one of"),
         (["--videos", "0"], "0 is not in the range"),
         (["--format", "saved_model", "--quantize", "int8"], "--quantize int8 is for LiteRT files"),
-        (["--to", __file__], "test_export.py' is a file"),
+        (["--to", __file__], "test_export.py is a file"),
     ],
 )
 def test_a_wrong_format_name_is_bad_usage(trained_run, arguments, words, capsys):

@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_with_what_is_missing(config, tmp_path):
         [sys.executable, str(script)], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     )
     deadline = time.monotonic() + 60
-    while not list(folder.glob("*.tfrecord.tmp")) or not list(folder.glob("shard-*.json")):
+    while not list(folder.glob(".part-*.tfrecord")) or not list(folder.glob("shard-*.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -198,7 +198,7 @@ def test_a_killed_run_goes_on_with_what_is_missing(config, tmp_path):
     assert calls[-1] == (12, 12)
     assert {name: (folder / name).stat().st_mtime_ns for name in finished} == finished
     assert len(records.videos) == 12
-    assert list(folder.glob("*.tmp")) == []
+    assert list(folder.glob(".part-*")) == []
 
 
 def test_two_at_once_are_refused(config):

@@ -1,4 +1,5 @@
 import errno
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_framing_is_what_tensorflow_puts_around_an_entry(tmp_path):
 
 
 def test_a_full_disk_is_reported_as_such(tmp_path):
-    (tmp_path / "s.tfrecord.tmp").symlink_to("/dev/full")
+    (tmp_path / f".part-{os.getpid()}-s.tfrecord").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught, ShardWriter(tmp_path / "s.tfrecord") as shard:
         shard.add(Clip("a", "b", None, "test"), [bytes(2**20)], fps=1.0, height=1, width=1)
     assert caught.value.errno == errno.ENOSPC

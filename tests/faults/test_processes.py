@@ -110,7 +110,7 @@ def test_a_second_prepare_of_one_folder_is_refused_and_the_first_finishes(start,
     )
     words = ["data", "prepare", "--config", str(path)]
     process = start(words)
-    wait_for(lambda: list((tmp_path / "records").glob("*.tmp")), process)
+    wait_for(lambda: list((tmp_path / "records").glob(".part-*.tfrecord")), process)
     assert main(words) == 1
     assert "another process is preparing" in capfd.readouterr().err
     assert process.poll() is None, "it had ended by itself"

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+
+import pytest
+
+from kresp3d import remote_lock as module
+from kresp3d import stores
+from kresp3d.errors import KrespError
+from kresp3d.remote_lock import EXPIRY, remote_lock
+from kresp3d.storage import RemotePath
+
+
+class Store(RemotePath):
+    """An object that is replaced when it is written again; TensorFlow's file system in memory appends."""
+
+    def write_text(self, data, encoding=None, errors=None, newline=None):
+        self.unlink(missing_ok=True)
+        return super().write_text(data, encoding)
+
+
+@pytest.fixture
+def file(monkeypatch):
+    monkeypatch.setitem(stores._CHECKS, "ram", lambda authority: None)
+    return Store(f"ram://{uuid.uuid4().hex}/.lock")
+
+
+def hold(file, **values):
+    held = {"id": "other", "host": "elsewhere", "process": 7, "began": 5, "renewed": time.time()}
+    file.write_text(json.dumps({**held, **values}))
+
+
+def test_one_process_holds_it_and_lets_go(file):
+    with remote_lock(file, "training in x; wait"):
+        assert file.exists()
+        found = pytest.raises(KrespError, match=r"another process is training in x; wait \(process \d+ on ")
+        with found, remote_lock(file, "training in x; wait"):
+            pass
+        assert file.exists()
+    assert not file.exists()
+
+
+def test_it_is_let_go_after_an_error(file):
+    with pytest.raises(ZeroDivisionError), remote_lock(file, "x"):
+        raise ZeroDivisionError
+    assert not file.exists()
+
+
+def test_a_holder_of_another_host_counts_while_it_renews(file):
+    hold(file)
+    with pytest.raises(KrespError, match="process 7 on elsewhere"), remote_lock(file, "x"):
+        pass
+    hold(file, renewed=time.time() - EXPIRY - 1)
+    with remote_lock(file, "x"):
+        assert json.loads(file.read_text())["process"] == os.getpid()
+
+
+@pytest.mark.parametrize("number", ["none", "taken"])
+def test_a_process_of_this_host_that_was_killed_is_gone_at_once(file, number):
+    # The number that one had that began before is this process's now.
+    hold(file, host=socket.gethostname(), process=os.getpid() if number == "taken" else 2**22 + 1, began=1)
+    with remote_lock(file, "x"):
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense", '{"renewed": null}'])
+def test_what_is_no_lock_holds_nobody_up(file, content):
+    file.write_text(content)
+    with remote_lock(file, "x"):
+        pass
+
+
+def test_it_is_renewed_and_never_taken_from_another_one(file, monkeypatch):
+    monkeypatch.setattr(module, "RENEWAL", 0.05)
+    with remote_lock(file, "x"):
+        first = json.loads(file.read_text())["renewed"]
+        deadline = time.monotonic() + 10
+        while json.loads(file.read_text() or "{}").get("renewed", first) == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        monkeypatch.setattr(module, "RENEWAL", 1000)
+        time.sleep(0.2)
+        hold(file)
+    assert json.loads(file.read_text())["id"] == "other"
+
+
+def test_a_store_that_fails_meanwhile_ends_nothing(file, monkeypatch):
+    monkeypatch.setattr(module, "RENEWAL", 0.01)
+    calls = []
+
+    def fail(self, *arguments, **options):
+        calls.append(self)
+        raise OSError("gone")
+
+    with remote_lock(file, "x"):
+        monkeypatch.setattr(Store, "write_text", fail)
+        monkeypatch.setattr(Store, "read_text", fail)
+        deadline = time.monotonic() + 10
+        while not calls:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
