@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -121,6 +122,18 @@ def _add_tone(container: av.container.OutputContainer, stream: av.AudioStream, s
 def make_video() -> Callable[..., Path]:
     """`make_video(path, frames=25, fps=25, size=(64, 48), ...)` encodes a real video; see `encode_video`."""
     return encode_video
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """`free_port()` gives a port of this machine that nobody listens at."""
+
+    def find() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port: int = server.getsockname()[1]
+        return port
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -67,11 +67,12 @@ def command(
 
     space = SearchSpace(config, str(config_file))
 
-    from kresp3d.tuning.cluster import Address, check_free, set_environment
+    from kresp3d.address import Address
+    from kresp3d.tuning.cluster import check_free, set_environment
     from kresp3d.tuning.sweep import SweepFolder
     from kresp3d.tuning.tune import lead, work
 
-    address = None if chief is None else Address.parse(chief)
+    address = None if chief is None else Address.parse(chief, "--chief")
     if address is not None:
         set_environment(address, worker)
         if worker is None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kresp3d.address import Address
 from kresp3d.config import TrainingConfig
 from kresp3d.errors import UsageError
 
@@ -70,10 +71,10 @@ class Cluster:
                 f"{VARIABLE} is {text[:200]!r}; expected JSON such as {_EXAMPLE}, whose task is one of the cluster's, "
                 "of type chief or worker"
             ) from None
-        wrong = [address for address in addresses if not _is_address(address)]
-        if wrong or len(set(addresses)) != len(addresses):
-            reason = f"expected host:port, received {wrong[0]!r}" if wrong else "two workers have the same address"
-            raise UsageError(f"{VARIABLE}: {reason}")
+        for address in addresses:
+            Address.parse(address, f"{VARIABLE}:")
+        if len(set(addresses)) != len(addresses):
+            raise UsageError(f"{VARIABLE}: two workers have the same address")
         return cls(addresses, worker)
 
     @property
@@ -103,8 +104,3 @@ def waiting(cluster: Cluster) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         watch.kill()
         watch.wait()
-
-
-def _is_address(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16

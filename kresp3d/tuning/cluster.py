@@ -11,36 +11,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from kresp3d.address import Address
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.tuning.oracle import JournaledOracle
 
 #: keras-tuner knows a chief by this word in its name.
 CHIEF = "chief"
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the chief listens."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read `HOST:PORT`.
-
-        Raises:
-            UsageError: If it is something else.
-        """
-        host, colon, port = text.rpartition(":")
-        if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
-            raise UsageError(f"--chief {text}: expected HOST:PORT, such as 10.0.0.1:8000")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 def set_environment(address: Address, worker: str | None) -> None:

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
+from kresp3d.address import Address
 from kresp3d.errors import KrespError
 from kresp3d.run_folder import command_line
-from kresp3d.tuning.cluster import Address, Watch, wait_for_chief
+from kresp3d.tuning.cluster import Watch, wait_for_chief
 from kresp3d.tuning.display import SweepDisplay
 from kresp3d.tuning.effects import rank, read_trials
 from kresp3d.tuning.journal import Journal

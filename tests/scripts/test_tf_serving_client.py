@@ -314,14 +314,8 @@ def test_without_the_package_grpc_names_the_extra(video, monkeypatch):
         client.ask_grpc("127.0.0.1:1", "tiny", "encoded", {"jpegs": [[b"x"]]}, timeout=1)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def real_server(folder):
+def real_server(folder, free_port):
     """Ways, addresses and model of a real TensorFlow Serving: `[(way, host:port)], model`."""
     address = os.environ.get("KRESP3D_TF_SERVING")
     if address:

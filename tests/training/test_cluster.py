@@ -42,8 +42,8 @@ def test_the_chief_comes_first(monkeypatch, value, addresses, worker):
         (tf_config({"worker": ["a:1"]}, index=1), "whose task is one of the cluster's"),
         (tf_config({"worker": ["a:1"]}, "ps"), "whose task is one of the cluster's"),
         (tf_config({"worker": "a"}, index=None), "whose task is one of the cluster's"),
-        (tf_config({"worker": ["a"]}), "expected host:port, received 'a'"),
-        (tf_config({"worker": ["a:0"]}), "expected host:port, received 'a:0'"),
+        (tf_config({"worker": ["a"]}), "TF_CONFIG: a: expected HOST:PORT"),
+        (tf_config({"worker": ["a:0"]}), "TF_CONFIG: a:0: expected HOST:PORT"),
         (tf_config({"worker": ["a:1", "a:1"]}), "two workers have the same address"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -66,12 +65,13 @@ def config_file(tiny_config, tmp_path_factory):
 class Workers:
     """Starts the same command on all hosts."""
 
-    def __init__(self, hosts, folder):
+    def __init__(self, hosts, folder, free_port):
         self.addresses, self.before = hosts
         self.folder = folder
+        self.free_port = free_port
 
     def start(self, *words, numbers=(0, 1)):
-        addresses = [f"{address}:{free_port()}" for address in self.addresses]
+        addresses = [f"{address}:{self.free_port()}" for address in self.addresses]
         self.processes = []
         for number in numbers:
             tf_config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
@@ -92,15 +92,9 @@ class Workers:
         return dict(line.split() for line in (self.folder / f"weights-{number}").read_text().splitlines())
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
-def workers(hosts, tmp_path):
-    workers = Workers(hosts, tmp_path)
+def workers(hosts, tmp_path, free_port):
+    workers = Workers(hosts, tmp_path, free_port)
     yield workers
     for process in workers.processes:
         process.kill()

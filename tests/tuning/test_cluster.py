@@ -14,28 +14,28 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kresp3d.address import Address
 from kresp3d.errors import KrespError, UsageError
-from kresp3d.tuning.cluster import Address, check_free, set_environment, wait_for_chief
+from kresp3d.tuning.cluster import check_free, set_environment, wait_for_chief
 from kresp3d.tuning.journal import Ended, Journal
 
 SPACE = {"model.attention": "bool", "model.step": {"choice": [1, 2, 4]}}
 
 
 @pytest.fixture
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+def port(free_port):
+    return free_port()
 
 
 @pytest.fixture
-def member(tmp_path, free_port):
+def member(tmp_path, port):
     """`member(*arguments, seconds=0.1, config="tune.yaml")` starts `kresp3d tune` as a chief or worker."""
     (tmp_path / "tune.yaml").write_text(yaml.safe_dump({"tune": {"space": SPACE}}))
     processes = []
 
     def start(*arguments, seconds=0.1, config="tune.yaml"):
         command = [sys.executable, Path(__file__).with_name("member.py"), "tune", "--config", tmp_path / config]
-        command += ["--out", tmp_path / "sweep", "--chief", f"127.0.0.1:{free_port}", *arguments]
+        command += ["--out", tmp_path / "sweep", "--chief", f"127.0.0.1:{port}", *arguments]
         environment = {**os.environ, "MEMBER_NOTES": str(tmp_path / "notes"), "MEMBER_SECONDS": str(seconds)}
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -95,17 +95,6 @@ def test_a_worker_with_another_configuration_is_sent_away(member, tmp_path):
     assert worker.returncode == 2 and "give chief and workers the same file" in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("text", ["", "host", "host:", ":80", "host:0", "host:65536", "host:x", "host:8¹"])
-def test_an_address_that_is_none_is_refused(text):
-    with pytest.raises(UsageError, match="HOST:PORT"):
-        Address.parse(text)
-
-
-def test_an_address_is_read_and_shown_as_it_is_written():
-    assert Address.parse("10.0.0.1:8000") == Address("10.0.0.1", 8000)
-    assert str(Address.parse("node-1.local:65535")) == "node-1.local:65535"
-
-
 @pytest.mark.parametrize("name", ["", "chief", "mischief"])
 def test_a_worker_cannot_have_a_name_that_keras_tuner_takes_for_the_chiefs(name):
     with pytest.raises(UsageError, match="choose another"):
@@ -119,13 +108,13 @@ def test_a_port_that_is_taken_is_named():
             check_free(address)
 
 
-def test_a_worker_says_what_it_waits_for_and_goes_on_when_it_is_there(free_port):
-    address, said, servers = Address("127.0.0.1", free_port), [], []
+def test_a_worker_says_what_it_waits_for_and_goes_on_when_it_is_there(port):
+    address, said, servers = Address("127.0.0.1", port), [], []
 
     def say(sentence):
         said.append(sentence)
         if not servers:
-            servers.append(socket.create_server(("127.0.0.1", free_port)))
+            servers.append(socket.create_server(("127.0.0.1", port)))
 
     wait_for_chief(address, say, interval=0.01)
     servers[0].close()
