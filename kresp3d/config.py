@@ -102,6 +102,9 @@ class DataConfig(Section):
     """Seconds that a video may take to decode."""
     memory: Annotated[float, Field(ge=0)] = 1.0
     """GiB. Training videos are held in memory, decoded, if they take no more."""
+    service: Annotated[str, Field(pattern=r"^grpc://.+:[0-9]+$")] | None = None
+    """`grpc://HOST:PORT` of the dispatcher of a `tf.data` service, whose workers read, decode and augment training
+    clips; see `kresp3d data serve`. Null: this process does it."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
 

@@ -119,7 +119,7 @@ class RunFolder:
         Raises:
             UsageError: If `config` differs from the run's own.
         """
-        changed = changed_keys(self.config, config, besides=("tune",))
+        changed = changed_keys(self.config, config, besides=("tune", "data.service"))
         if changed:
             key, mine, other = changed[0]
             raise UsageError(

@@ -133,6 +133,34 @@ def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool)
         click.echo(f"{write_contact_sheet(sheet, config.data.synthetic)}")
 
 
+@command.command()
+@click.option(
+    "--dispatcher",
+    metavar="HOST:PORT",
+    help="Be a worker of the dispatcher there.  [default: be a dispatcher]",
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Where to listen.  [default: 5050; for a worker, any]")
+@click.option(
+    "--host", metavar="NAME", help="By which name a worker is reached.  [default: its address towards the dispatcher]"
+)
+def serve(dispatcher: str | None, port: int | None, host: str | None) -> None:
+    """Read, decode and augment training clips for other hosts, which train with data.service.
+
+    There is one dispatcher, and any number of workers, which must see the records under the same name. They run until
+    they are ended.
+    """
+    from kresp3d.address import Address
+    from kresp3d.errors import UsageError
+
+    address = None if dispatcher is None else Address.parse(dispatcher.removeprefix("grpc://"), "--dispatcher")
+    if address is None and host is not None:
+        raise UsageError("--host is for workers; name the dispatcher too, by --dispatcher HOST:PORT")
+
+    from kresp3d.data.service import serve as serve_clips
+
+    serve_clips((5050 if address is None else 0) if port is None else port, address, host, click.echo)
+
+
 #: Of the picture sizes, the most common are shown.
 SIZES_SHOWN = 5
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import importlib
 import io
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -16,8 +14,8 @@ from typing import NoReturn
 import click
 
 from kresp3d import __version__
+from kresp3d.ending import end
 from kresp3d.errors import KrespError
-from kresp3d.stores import uses_tensorflow_io
 
 #: Command -> (module that has it as `command`, its line in the help). Modules are imported when the command is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -156,15 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
-    code = main()
-    if uses_tensorflow_io():
-        # Threads of its S3 client outlive what they use when a process ends in Python's way: "pure virtual method
-        # called", and 134 for every exit code.
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    end(main())
 
 
 def describe(error: Exception) -> str:

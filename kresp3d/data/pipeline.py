@@ -94,8 +94,8 @@ def training_dataset(
         of all replicas.
 
     Raises:
-        KrespError: If there is no video, a label is none of `classes`, or a record that is to be held in memory is
-            damaged.
+        KrespError: If there is no video, a label is none of `classes`, a record that is to be held in memory is
+            damaged, or `data.service` cannot be reached.
     """
     augment, batch = config.clip.augment, config.training.batch_size
     form = ClipFormat.of(config)
@@ -105,7 +105,9 @@ def training_dataset(
     starts = tf.constant([[number_of_starts(r.frames, row[-1] + 1) for row in offsets] for r in records], tf.int64)
     offsets = tf.constant(offsets)
     boxes = _box_table([training_boxes(*size, augment.scales, augment.positions) for size in videos.sizes])
-    read = frame_reader(videos, records, folder, config.data.memory * 2**30)
+    service = config.data.service
+    # Workers of a service each decode what they are asked for.
+    read = decode_frames if service else frame_reader(videos, records, folder, config.data.memory * 2**30)
     clips = len(records) * config.clip.per_video
     in_epoch = steps_per_epoch(len(records), config) * batch
 
@@ -133,7 +135,16 @@ def training_dataset(
             frames = random_brightness(frames, augment.brightness, seeds[5])
         return {"frames": tf.ensure_shape(frames, form.shape)}, video.label
 
-    dataset = _map(tf.data.Dataset.counter(first_epoch * in_epoch // share.workers), clip)
+    in_epoch_here = in_epoch // share.workers
+    first = first_epoch * in_epoch_here
+    if service is None:
+        dataset = _map(tf.data.Dataset.counter(first), clip)
+    else:
+        from kresp3d.data.service import served_clips
+
+        dataset = served_clips(
+            clip, form.shape, service, first, in_epoch_here, lambda: damage_named(lambda: records, folder)
+        )
     return _finish(dataset.batch(own // share.replicas, drop_remainder=True))
 
 

@@ -18,6 +18,7 @@ from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import Share, measure_rate, steps_per_epoch, training_dataset
 from kresp3d.data.records import damage_named
+from kresp3d.data.service import service_errors
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.keras_engine import load_network_file
 from kresp3d.layers import Bottleneck
@@ -89,7 +90,7 @@ def train(
         lambda: [record for split in sorted(run.splits) for record in run.records(split)], records.folder
     ):
         strategy = strategy or make_strategy(run.config.training)
-        with losing_workers(run.config.training):
+        with losing_workers(run.config.training), service_errors():
             return _train(run, records, resume, until, strategy, console or Console())
 
 

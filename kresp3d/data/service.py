@@ -1,0 +1,243 @@
+"""Training clips that other hosts read, decode and augment, by the `tf.data` service.
+
+this process      numbers of an epoch's clips ──▶ dispatcher
+workers           take a number each ──▶ its clip ──▶ this process, which puts the clips in order again
+
+The service gives each number to one worker, loses those of a worker that ends, and waits an hour for it. So clips are
+counted here: when no more come, those that are missing are asked for again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import queue
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+from kresp3d.address import Address
+from kresp3d.ending import end_at_once
+from kresp3d.errors import KrespError
+
+#: Begins an address in the configuration.
+SCHEME = "grpc://"
+#: Clips that may wait for an earlier one. What is missing then comes when it comes.
+AHEAD = 64
+#: Seconds without a clip after which the missing ones are asked for again; twice as many the next time, and so on.
+STALL = 5.0
+#: Seconds without a clip after which there are no workers.
+PATIENCE = 120.0
+#: Clips that are fetched ahead.
+_FETCHED = 16
+
+#: From a number, an int64 scalar, to a clip and its label.
+ClipOf = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
+_Clip = tuple[Any, Any]
+
+
+def served_clips(
+    clip: ClipOf,
+    shape: tuple[int, ...],
+    service: str,
+    first: int,
+    in_epoch: int,
+    explained: Callable[[], AbstractContextManager[None]],
+) -> tf.data.Dataset:
+    """The clips of the numbers from `first` on, without end, computed by workers.
+
+    They come in order, but for those that a lost worker had; each epoch has the clips that it has without a service.
+
+    Args:
+        clip: What a worker computes. What it reads must be there on the workers under the same name.
+        shape: Of a clip.
+        service: `grpc://HOST:PORT` of the dispatcher.
+        first: Number of the first clip, the first of an epoch.
+        in_epoch: Clips in an epoch.
+        explained: Puts an error of reading into words.
+
+    Returns:
+        A dataset of `({"frames": uint8 shape}, int32)`. Errors come out of it as TensorFlow's; see `service_errors`.
+
+    Raises:
+        KrespError: If the dispatcher cannot be reached.
+    """
+    address = Address.parse(service.removeprefix(SCHEME), "data.service")
+    _check(address)
+
+    def generate() -> Iterator[_Clip]:
+        begin = first
+        while True:
+            with explained():
+                yield from _epoch(clip, address, begin, in_epoch)
+            begin += in_epoch
+
+    signature = (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec([], tf.int32))
+    found = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    return found.map(lambda frames, label: ({"frames": frames}, label))
+
+
+@contextmanager
+def service_errors() -> Iterator[None]:
+    """Raise the sentence of a `KrespError` that came through `served_clips`."""
+    try:
+        yield
+    except tf.errors.UnknownError as error:
+        found = re.search(r"^(?:[\w.]*\.)?KrespError: (.*)$", error.message, re.MULTILINE)
+        if found is None:
+            raise
+        raise KrespError(found[1]) from error
+
+
+def _check(address: Address) -> None:
+    reason = address.unreachable()
+    if reason is not None:
+        raise KrespError(
+            f"data.service: nobody answers at {address} ({reason}); start `kresp3d data serve` there, and workers by "
+            f"`kresp3d data serve --dispatcher {address}`. What was finished is kept, for --resume"
+        )
+
+
+def _epoch(clip: ClipOf, address: Address, first: int, count: int) -> Iterator[_Clip]:
+    missing = set(range(first, first + count))
+    early: dict[int, _Clip] = {}
+    expected = first
+    items: queue.Queue[tuple[int, _Clip] | Exception] = queue.Queue(_FETCHED)
+    stop = threading.Event()
+    _fetch(clip, address, sorted(missing), items, stop)
+    stall, last = STALL, time.monotonic()
+    try:
+        while missing or early:
+            if expected in early:
+                yield early.pop(expected)
+                expected += 1
+            elif early and (len(early) >= AHEAD or not missing):
+                expected = min(early)
+            else:
+                try:
+                    item = items.get(timeout=stall)
+                except queue.Empty:
+                    _check(address)
+                    if time.monotonic() - last > PATIENCE:
+                        raise KrespError(
+                            f"data.service: no worker of {address} has sent a clip for {PATIENCE:.0f} seconds; start "
+                            f"some by `kresp3d data serve --dispatcher {address}`"
+                        ) from None
+                    # Whoever fetches from a worker that is gone cannot be stopped.
+                    end_at_once()
+                    _fetch(clip, address, sorted(missing), items, stop)
+                    stall *= 2
+                    continue
+                if isinstance(item, Exception):
+                    raise item
+                number, found = item
+                stall, last = STALL, time.monotonic()
+                # Some come twice.
+                if number in missing:
+                    missing.remove(number)
+                    if number < expected:
+                        yield found
+                    else:
+                        early[number] = found
+    finally:
+        stop.set()
+
+
+def _fetch(
+    clip: ClipOf,
+    address: Address,
+    numbers: list[int],
+    items: queue.Queue[tuple[int, _Clip] | Exception],
+    stop: threading.Event,
+) -> None:
+    """Put the clips of these numbers into `items`, in a thread, since what waits for the service waits for ever."""
+
+    def numbered(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        inputs, label = clip(number)
+        return number, inputs["frames"], label
+
+    def put(item: tuple[int, _Clip] | Exception) -> bool:
+        while not stop.is_set():
+            try:
+                items.put(item, timeout=0.5)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def run() -> None:
+        try:
+            plain = tf.autograph.experimental.do_not_convert(numbered)
+            dataset = tf.data.Dataset.from_tensor_slices(tf.constant(numbers, tf.int64))
+            dataset = dataset.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
+            served = dataset.apply(
+                tf.data.experimental.service.distribute(
+                    processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC, service=f"{SCHEME}{address}"
+                )
+            )
+            for number, frames, label in served:
+                if not put((int(number), (frames.numpy(), label.numpy()))):
+                    return
+        except Exception as error:  # raised again where the clips are taken
+            put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def serve(port: int, dispatcher: Address | None, host: str | None, say: Callable[[str], None]) -> None:
+    """Be a dispatcher, or a worker of one, until this process is ended.
+
+    Args:
+        port: Where to listen; for a worker, 0 for any.
+        dispatcher: Whose worker this is; `None` to be one.
+        host: By which name or number others reach a worker; by default the one towards the dispatcher.
+        say: Called with a line for a person.
+
+    Raises:
+        KrespError: If the dispatcher cannot be reached, or the port is taken.
+    """
+    service = tf.data.experimental.service
+    if importlib.util.find_spec("tensorflow_io") is not None:
+        # For records in object stores.
+        import tensorflow_io  # noqa: F401
+    try:
+        if dispatcher is None:
+            server = service.DispatchServer(service.DispatcherConfig(port=port))
+            name = f"{socket.gethostname()}:{port}"
+            say(
+                f"Dispatching at port {port}. Start workers by `kresp3d data serve --dispatcher {name}`, and train "
+                f"with --set data.service={SCHEME}{name}"
+            )
+        else:
+            reason = dispatcher.unreachable()
+            if reason is not None:
+                raise KrespError(f"--dispatcher: nobody answers at {dispatcher} ({reason}); start it first")
+            host = host or _own_host(dispatcher)
+            server = service.WorkerServer(
+                service.WorkerConfig(
+                    dispatcher_address=str(dispatcher),
+                    worker_address=f"{host}:{port or '%port%'}",
+                    port=port,
+                    dispatcher_timeout_ms=20_000,
+                )
+            )
+            say(f"Working for {dispatcher}, as {host}")
+    except tf.errors.OpError as error:
+        raise KrespError(f"port {port} cannot be listened at ({' '.join(error.message.split())[:200]})") from error
+    # It cannot be joined, since Python is told of no signal meanwhile.
+    end_at_once()
+    assert server is not None
+    while True:
+        time.sleep(3600)
+
+
+def _own_host(dispatcher: Address) -> str:
+    """The number by which this host is seen by another one."""
+    with socket.create_connection((dispatcher.host.strip("[]"), dispatcher.port)) as connection:
+        own: str = connection.getsockname()[0]
+    return f"[{own}]" if ":" in own else own
