@@ -59,13 +59,26 @@ def process_says(process: subprocess.Popen[str], words: str) -> bool:
     return any(words in line for line in process.stdout)
 
 
-@pytest.fixture
-def service() -> Iterator[Service]:
+@contextlib.contextmanager
+def services() -> Iterator[Service]:
     made = Service()
     yield made
     for process in made.processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with services() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def address(free_port) -> Iterator[str]:
+    """Of a service that runs on."""
+    with services() as made:
+        yield made.start_all(free_port())
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +114,7 @@ def with_service(config: Config, address: str) -> Config:
     return config.model_copy(update={"data": config.data.model_copy(update={"service": address})})
 
 
-def test_the_same_clips_come_in_the_same_order(service, config, records, free_port):
-    address = service.start_all(free_port())
+def test_the_same_clips_come_in_the_same_order(address, config, records):
     assert epochs(with_service(config, address), records, 3) == epochs(config, records, 3)
 
 
@@ -121,8 +133,7 @@ def test_no_clip_is_lost_with_a_worker(service, config, records, free_port, monk
         assert sorted(got) == sorted(expected)
 
 
-def test_training_comes_to_the_same(service, config, tiny_config, free_port, tmp_path, capsys):
-    address = service.start_all(free_port())
+def test_training_comes_to_the_same(address, tiny_config, tmp_path):
     losses = []
     for name, more in (("here", []), ("there", ["--set", f"data.service={address}"])):
         values = {**tiny_config, "data": {**tiny_config["data"], "memory": 0}}
@@ -163,7 +174,7 @@ def test_a_dispatcher_without_workers_is_not_waited_for_for_ever(service, config
     monkeypatch.setattr(module, "STALL", 0.5)
     monkeypatch.setattr(module, "PATIENCE", 2.0)
     address = service.start_all(free_port(), workers=0)
-    with pytest.raises(KrespError, match="no worker of 127.* has sent a clip for 2 seconds"), service_errors():
+    with pytest.raises(KrespError, match=r"no worker of 127.* has sent a clip for 2 seconds"), service_errors():
         epochs(with_service(config, address), records, 1)
 
 
