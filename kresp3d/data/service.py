@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager.cancellation import CancellationManager, CancellationManagerContext
 
 from kresp3d.address import Address
 from kresp3d.ending import end_at_once
@@ -69,6 +70,8 @@ def served_clips(
     """
     address = Address.parse(service.removeprefix(SCHEME), "data.service")
     _check(address)
+    # A dispatcher that is lost while a dataset is handed to it is waited for.
+    end_at_once()
 
     def generate() -> Iterator[_Clip]:
         begin = first
@@ -107,10 +110,8 @@ def _epoch(clip: ClipOf, address: Address, first: int, count: int) -> Iterator[_
     missing = set(range(first, first + count))
     early: dict[int, _Clip] = {}
     expected = first
-    items: queue.Queue[tuple[int, _Clip] | Exception] = queue.Queue(_FETCHED)
-    stop = threading.Event()
-    _fetch(clip, address, sorted(missing), items, stop)
     stall, last = STALL, time.monotonic()
+    source = _Source(clip, address, sorted(missing))
     try:
         while missing or early:
             if expected in early:
@@ -118,59 +119,61 @@ def _epoch(clip: ClipOf, address: Address, first: int, count: int) -> Iterator[_
                 expected += 1
             elif early and (len(early) >= AHEAD or not missing):
                 expected = min(early)
+            elif (item := source.take(stall)) is None:
+                _check(address)
+                if time.monotonic() - last > PATIENCE:
+                    raise KrespError(
+                        f"data.service: no worker of {address} has sent a clip for {PATIENCE:.0f} seconds; start some "
+                        f"by `kresp3d data serve --dispatcher {address}`"
+                    )
+                source.close()
+                source = _Source(clip, address, sorted(missing))
+                stall *= 2
             else:
-                try:
-                    item = items.get(timeout=stall)
-                except queue.Empty:
-                    _check(address)
-                    if time.monotonic() - last > PATIENCE:
-                        raise KrespError(
-                            f"data.service: no worker of {address} has sent a clip for {PATIENCE:.0f} seconds; start "
-                            f"some by `kresp3d data serve --dispatcher {address}`"
-                        ) from None
-                    # Whoever fetches from a worker that is gone cannot be stopped.
-                    end_at_once()
-                    _fetch(clip, address, sorted(missing), items, stop)
-                    stall *= 2
-                    continue
-                if isinstance(item, Exception):
-                    raise item
                 number, found = item
                 stall, last = STALL, time.monotonic()
-                # Some come twice.
-                if number in missing:
-                    missing.remove(number)
-                    if number < expected:
-                        yield found
-                    else:
-                        early[number] = found
+                missing.remove(number)
+                if number < expected:
+                    yield found
+                else:
+                    early[number] = found
     finally:
-        stop.set()
+        source.close()
 
 
-def _fetch(
-    clip: ClipOf,
-    address: Address,
-    numbers: list[int],
-    items: queue.Queue[tuple[int, _Clip] | Exception],
-    stop: threading.Event,
-) -> None:
-    """Put the clips of these numbers into `items`, in a thread, since what waits for the service waits for ever."""
+class _Source:
+    """Fetches clips in a thread, since whoever waits for the service waits for ever."""
 
-    def numbered(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        inputs, label = clip(number)
-        return number, inputs["frames"], label
+    def __init__(self, clip: ClipOf, address: Address, numbers: list[int]) -> None:
+        self._items: queue.Queue[tuple[int, _Clip] | Exception] = queue.Queue(_FETCHED)
+        self._cancelling = CancellationManager()
+        self._closed = False
+        threading.Thread(target=self._run, args=(clip, address, numbers), daemon=True).start()
 
-    def put(item: tuple[int, _Clip] | Exception) -> bool:
-        while not stop.is_set():
-            try:
-                items.put(item, timeout=0.5)
-                return True
-            except queue.Full:
-                continue
-        return False
+    def take(self, seconds: float) -> tuple[int, _Clip] | None:
+        """A clip and its number; `None` if none comes in time.
 
-    def run() -> None:
+        Raises:
+            Exception: What fetching raises.
+        """
+        try:
+            item = self._items.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed = True
+        self._cancelling.start_cancel()
+
+    def _run(self, clip: ClipOf, address: Address, numbers: list[int]) -> None:
+        def numbered(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            inputs, label = clip(number)
+            return number, inputs["frames"], label
+
         try:
             plain = tf.autograph.experimental.do_not_convert(numbered)
             dataset = tf.data.Dataset.from_tensor_slices(tf.constant(numbers, tf.int64))
@@ -180,13 +183,25 @@ def _fetch(
                     processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC, service=f"{SCHEME}{address}"
                 )
             )
-            for number, frames, label in served:
-                if not put((int(number), (frames.numpy(), label.numpy()))):
-                    return
+            iterator = iter(served)
+            # Only a function can be cancelled.
+            get = tf.function(lambda: iterator.get_next(), autograph=False)
+            with CancellationManagerContext(self._cancelling):
+                for _ in numbers:
+                    number, frames, label = get()
+                    self._put((int(number), (frames.numpy(), label.numpy())))
+                    if self._closed:
+                        return
         except Exception as error:  # raised again where the clips are taken
-            put(error)
+            self._put(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    def _put(self, item: tuple[int, _Clip] | Exception) -> None:
+        while not self._closed:
+            try:
+                self._items.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
 
 
 def serve(port: int, dispatcher: Address | None, host: str | None, say: Callable[[str], None]) -> None:

@@ -6,14 +6,12 @@ import contextlib
 import csv
 import itertools
 import os
-import queue
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -205,40 +203,47 @@ def test_a_service_has_an_address(capsys):
     assert "data.service" in capsys.readouterr().err
 
 
+class Source:
+    """In place of the service: gives what `order(numbers)` says, and then nothing."""
+
+    order = staticmethod(lambda numbers: numbers)
+
+    def __init__(self, clip, address, numbers):
+        self.items = [(number, (number, None)) for number in self.order(numbers)]
+
+    def take(self, seconds):
+        return self.items.pop(0) if self.items else None
+
+    def close(self):
+        self.items = []
+
+
+def epoch(count, ahead, order):
+    """The numbers of the clips of an epoch, as they come."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_Source", type("Fake", (Source,), {"order": staticmethod(order)}))
+        patch.setattr(module, "_check", lambda address: None)
+        patch.setattr(module, "AHEAD", ahead)
+        return [frames - 100 for frames, _ in module._epoch(None, Address("host", 1), 100, count)]
+
+
 @given(st.data())
 def test_every_clip_comes_once_whatever_gets_lost(data):
-    count = data.draw(st.integers(1, 40), label="clips")
     rounds = itertools.count()
 
-    def fetch(clip, address, numbers, items, stop):
-        order = data.draw(st.permutations(numbers))
+    def order(numbers):
         # From the fourth time on, nothing gets lost any more.
-        lost = data.draw(st.integers(0, len(order))) if next(rounds) < 3 else 0
-        for number in order[lost:]:
-            items.put((number, (number, None)))
+        lost = data.draw(st.integers(0, len(numbers))) if next(rounds) < 3 else 0
+        return data.draw(st.permutations(numbers))[lost:]
 
-    with contextlib.ExitStack() as patches:
-        patch = patches.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(module, "_fetch", fetch)
-        patch.setattr(module, "_check", lambda address: None)
-        patch.setattr(module, "STALL", 0.001)
-        patch.setattr(module, "AHEAD", data.draw(st.integers(1, 8)))
-        patch.setattr(queue, "Queue", lambda size: queue.SimpleQueue())
-        found = [frames for frames, _ in module._epoch(None, Address("host", 1), 100, count)]
-    assert sorted(found) == list(range(100, 100 + count))
+    count = data.draw(st.integers(1, 40), label="clips")
+    found = epoch(count, data.draw(st.integers(1, 8), label="ahead"), order)
+    assert sorted(found) == list(range(count))
 
 
-def test_clips_come_in_order_unless_one_is_far_behind(monkeypatch):
-    monkeypatch.setattr(module, "AHEAD", 4)
-    monkeypatch.setattr(queue, "Queue", lambda size: queue.SimpleQueue())
-
+def test_clips_come_in_order_unless_one_is_far_behind():
     def come(*order):
-        def fetch(clip, address, numbers, items, stop):
-            for number in order:
-                items.put((number, (number, np.int32(0))))
-
-        monkeypatch.setattr(module, "_fetch", fetch)
-        return [frames for frames, _ in module._epoch(None, Address("host", 1), 0, len(order))]
+        return epoch(len(order), 4, lambda numbers: [100 + number for number in order])
 
     assert come(2, 0, 1, 3, 5, 4) == [0, 1, 2, 3, 4, 5]
     assert come(1, 2, 3, 4, 5, 0, 6) == [1, 2, 3, 4, 5, 0, 6]
