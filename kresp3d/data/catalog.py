@@ -59,7 +59,22 @@ def load_catalog(config: DataConfig) -> Catalog:
     source = local(config.videos).expanduser()
     if not source.exists():
         raise UsageError(f"data.videos: expected a folder of videos or a CSV file, but {source} does not exist")
-    entries = [_printable(entry) for entry in _read(source, config)]
+    return catalog_of(_read(source, config), config, source)
+
+
+def catalog_of(found: Sequence[Entry], config: DataConfig, source: Path) -> Catalog:
+    """Make a catalog of the videos that were found.
+
+    Args:
+        found: The videos, with what their places say of them.
+        config: The classes, groups and splits.
+        source: Where they were found: a folder, or a CSV file.
+
+    Raises:
+        UsageError: As `load_catalog`.
+        KrespError: As `load_catalog`.
+    """
+    entries = [_printable(entry) for entry in found]
     _check_names(entries, source)
     entries = _of_classes(entries, config.classes, source)
     entries = _name_groups(entries, config.group_regex)
@@ -68,7 +83,7 @@ def load_catalog(config: DataConfig) -> Catalog:
     check_classes(entries, str(source))
     videos = (Video(e.path, e.name, e.label, e.group, e.split) for e in entries if e.split is not None)
     return Catalog(
-        root=source if source.is_dir() else source.parent,
+        root=source.parent if source.suffix.lower() == ".csv" and source.is_file() else source,
         videos=tuple(sorted(videos, key=lambda video: video.name)),
         classes=tuple(sorted({e.label for e in entries})),
     )

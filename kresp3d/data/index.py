@@ -92,15 +92,15 @@ def read_index(folder: str | Path) -> Records:
     _check_shards(folder, index["shards"])
     videos = _read_table(folder / TABLE)
     if len(videos) != index["videos"]:
-        raise KrespError(f"{folder / TABLE} has {len(videos)} rows, its index {index['videos']}; {_AGAIN}")
+        raise KrespError(f"{folder / TABLE} has {len(videos)} rows, its index {index['videos']}; {AGAIN}")
     for video in videos:
         if video.shard not in index["shards"]:
-            raise KrespError(f"{folder / TABLE} names the shard {video.shard}, which its index does not; {_ANEW}")
+            raise KrespError(f"{folder / TABLE} names the shard {video.shard}, which its index does not; {ANEW}")
     return Records(folder, tuple(index["classes"]), videos, index["settings"], index)
 
 
-_AGAIN = "run `kresp3d data prepare` again"
-_ANEW = "run `kresp3d data prepare --overwrite`"
+AGAIN = "run `kresp3d data prepare` again"
+ANEW = "run `kresp3d data prepare --overwrite`"
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -108,16 +108,16 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise KrespError(f"no finished records in {folder} ({INDEX} is missing); {_AGAIN}") from None
+        raise KrespError(f"no finished records in {folder} ({INDEX} is missing); {AGAIN}") from None
     except (OSError, ValueError) as error:
-        raise KrespError(f"{path} cannot be read ({error}); {_AGAIN}") from None
+        raise KrespError(f"{path} cannot be read ({error}); {AGAIN}") from None
     found = index.get("format") if isinstance(index, dict) else None
     if found != FORMAT:
-        raise KrespError(f"{path} is of format {found}, this version reads {FORMAT}; {_ANEW}")
+        raise KrespError(f"{path} is of format {found}, this version reads {FORMAT}; {ANEW}")
     required = {"classes": list, "videos": int, "settings": dict, "shards": dict}
     wrong = [key for key, kind in required.items() if not isinstance(index.get(key), kind)]
     if wrong:
-        raise KrespError(f"{path} lacks {', '.join(wrong)}; {_ANEW}")
+        raise KrespError(f"{path} lacks {', '.join(wrong)}; {ANEW}")
     return dict(index)
 
 
@@ -125,13 +125,13 @@ def _check_shards(folder: Path, shards: Mapping[str, int]) -> None:
     for name, size in shards.items():
         # An index of strangers may name any file.
         if Path(name).name != name:
-            raise KrespError(f"{folder / INDEX} names {name}, which is no shard; {_ANEW}")
+            raise KrespError(f"{folder / INDEX} names {name}, which is no shard; {ANEW}")
         try:
             found = (folder / name).stat().st_size
         except FileNotFoundError:
-            raise KrespError(f"{folder / name} is missing; {_AGAIN}") from None
+            raise KrespError(f"{folder / name} is missing; {AGAIN}") from None
         if found != size:
-            raise KrespError(f"{folder / name} has {found} bytes instead of {size}; {_AGAIN}")
+            raise KrespError(f"{folder / name} has {found} bytes instead of {size}; {AGAIN}")
 
 
 def _read_table(path: Path) -> tuple[Record, ...]:
@@ -139,10 +139,10 @@ def _read_table(path: Path) -> tuple[Record, ...]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise KrespError(f"{path}: expected the columns {', '.join(COLUMNS)}; {_AGAIN}")
+                raise KrespError(f"{path}: expected the columns {', '.join(COLUMNS)}; {AGAIN}")
             return tuple(_record(row) for row in reader)
     except (OSError, ValueError, TypeError) as error:
-        raise KrespError(f"{path} cannot be read ({error}); {_AGAIN}") from None
+        raise KrespError(f"{path} cannot be read ({error}); {AGAIN}") from None
 
 
 def _record(row: Mapping[str, str]) -> Record:

@@ -16,7 +16,7 @@ import json
 import math
 import shutil
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 from kresp3d.config import DataConfig
 from kresp3d.data.catalog import Catalog, Video, load_catalog
 from kresp3d.data.index import (
+    AGAIN,
     FORMAT,
     INDEX,
     TABLE,
@@ -54,12 +55,30 @@ Results = Iterator[Pictures | VideoError]
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """The videos that go into the shards of one number."""
 
     stem: str
     videos: tuple[Video, ...]
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Videos:
+    """What is to be prepared, and what changes when a video does: name -> plain values."""
+
+    catalog: Catalog
+    stamps: Mapping[str, Sequence[str | int]]
+
+    @classmethod
+    def of(cls, config: DataConfig) -> Videos:
+        """Find the videos of a configuration on this machine's disks."""
+        catalog = load_catalog(config)
+        return cls(catalog, {video.name: _stamp(video) for video in catalog.videos})
+
+
+#: Writes parts into a folder: the parts, the folder, what all of them note of the records, and the configuration.
+WriteParts = Callable[[Sequence[Part], Path, Mapping[str, Any], DataConfig], None]
 
 
 def records_folder(config: DataConfig) -> Path:
@@ -73,13 +92,22 @@ def records_folder(config: DataConfig) -> Path:
     return Path(config.cache).expanduser() / "records" / f"{name}-{key}"
 
 
-def prepare(config: DataConfig, *, overwrite: bool = False, progress: Progress | None = None) -> Records:
+def prepare(
+    config: DataConfig,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    videos: Videos | None = None,
+    write_parts: WriteParts | None = None,
+) -> Records:
     """Make the records of a configuration, or bring them up to date. Does nothing where nothing changed.
 
     Args:
         config: The videos, the records' folder and the settings.
         overwrite: Write everything anew, also over records of other videos or settings.
         progress: Called with the number of finished videos and of all.
+        videos: What to prepare; by default what the configuration names on this machine.
+        write_parts: Who decodes and writes; by default worker processes and this one.
 
     Raises:
         KrespError: If more than `max_bad` of the videos cannot be decoded, or the folder cannot be written, is being
@@ -87,8 +115,9 @@ def prepare(config: DataConfig, *, overwrite: bool = False, progress: Progress |
     """
     config = resolve_videos(config)
     folder = records_folder(config)
-    catalog = load_catalog(config)
-    parts = _plan(catalog.videos)
+    videos = videos or Videos.of(config)
+    catalog = videos.catalog
+    parts = _plan(videos)
     identity = {"format": FORMAT, "settings": _settings(config), "source": str(videos_path(config).resolve())}
     state = identity | {
         "fingerprint": _hash([part.fingerprint for part in parts]),
@@ -102,7 +131,7 @@ def prepare(config: DataConfig, *, overwrite: bool = False, progress: Progress |
         _check_owner(folder, identity, overwrite)
         if overwrite:
             _remove(folder, [INDEX, "shard-*.json", "shard-*.tfrecord*", TABLE, REPORT])
-        written = _write_parts(folder, parts, identity, config, progress)
+        written = _write_missing(folder, parts, identity, config, write_parts or _Here(progress, len(catalog.videos)))
         return _finish(folder, catalog, written, state, config)
 
 
@@ -111,17 +140,18 @@ def _settings(config: DataConfig) -> dict[str, Any]:
     return {"fps": config.fps, "short_side": config.short_side, "jpeg_quality": config.jpeg_quality}
 
 
-def _plan(videos: Sequence[Video]) -> list[_Part]:
+def _plan(videos: Videos) -> list[Part]:
     """Deal videos to a power of two of parts, so that one more video seldom moves the others; classes mix."""
-    bits = max(0, math.ceil(math.log2(max(1, len(videos)) / VIDEOS_PER_PART)))
+    bits = max(0, math.ceil(math.log2(max(1, len(videos.catalog.videos)) / VIDEOS_PER_PART)))
     dealt: dict[int, list[tuple[str, Video]]] = defaultdict(list)
-    for video in videos:
+    for video in videos.catalog.videos:
         key = hashlib.sha256(video.name.encode(errors="surrogateescape")).hexdigest()
         dealt[int(key, 16) % 2**bits].append((key, video))
     parts = []
     for number in sorted(dealt):
         chosen = tuple(video for _, video in sorted(dealt[number], key=lambda pair: pair[0]))
-        parts.append(_Part(f"shard-{number:05d}", chosen, _hash([_stamp(video) for video in chosen])))
+        stamps = [list(videos.stamps[video.name]) for video in chosen]
+        parts.append(Part(f"shard-{number:05d}", chosen, _hash(stamps)))
     return parts
 
 
@@ -167,42 +197,76 @@ def _check_owner(folder: Path, identity: dict[str, Any], overwrite: bool) -> Non
         raise KrespError(f"{folder} is not empty and holds no records; choose another folder (data.records)")
 
 
-def _write_parts(
-    folder: Path, parts: Sequence[_Part], identity: dict[str, Any], config: DataConfig, progress: Progress | None
+def _write_missing(
+    folder: Path, parts: Sequence[Part], identity: dict[str, Any], config: DataConfig, write_parts: WriteParts
 ) -> list[dict[str, Any]]:
     """Write the parts that are missing or out of date; returns what is in all of them."""
-    finished = {part.stem: _read_part(folder, part) for part in parts}
-    todo = [part for part in parts if finished[part.stem] is None]
+    found = {part.stem: _read_part(folder, part) for part in parts}
+    todo = [part for part in parts if found[part.stem] is None]
     stale = {path.stem for path in folder.glob("shard-*.json")} - {part.stem for part in parts}
     if todo or stale:
         (folder / INDEX).unlink(missing_ok=True)
     for stem in (*sorted(stale), *(part.stem for part in todo)):
         _remove(folder, [f"{stem}.json", f"{stem}.tfrecord*", f"{stem}-*.tfrecord*"])
     if todo:
-        total = sum(len(part.videos) for part in parts)
-        done = total - sum(len(part.videos) for part in todo)
+        write_parts(todo, folder, identity, config)
+        found |= {part.stem: _read_part(folder, part) for part in todo}
+    missing = [stem for stem, contents in found.items() if contents is None]
+    if missing:
+        raise KrespError(f"{folder / missing[0]}.json was not written, or its shards are not whole; {AGAIN}")
+    return [contents for contents in found.values() if contents is not None]
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A `WriteParts` with worker processes that decode, while this one writes."""
+
+    progress: Progress | None
+    total: int
+
+    def __call__(self, parts: Sequence[Part], folder: Path, identity: Mapping[str, Any], config: DataConfig) -> None:
+        done = self.total - sum(len(part.videos) for part in parts)
 
         def count() -> None:
             nonlocal done
             done += 1
-            if progress is not None:
-                progress(done, total)
+            if self.progress is not None:
+                self.progress(done, self.total)
 
-        if progress is not None:
-            progress(done, total)
-        decode = functools.partial(
-            video_to_pictures, fps=config.fps, short_side=config.short_side, quality=config.jpeg_quality
-        )
-        paths = [video.path for part in todo for video in part.videos]
-        with contextlib.closing(map_videos(decode, paths, config.workers, time_limit=config.time_limit)) as results:
-            for part in todo:
-                contents = _write_part(folder, part, results, config.fps, count) | identity
-                write_json(folder / f"{part.stem}.json", contents)
-                finished[part.stem] = contents
-    return [contents for contents in finished.values() if contents is not None]
+        if self.progress is not None:
+            self.progress(done, self.total)
+        paths = [video.path for part in parts for video in part.videos]
+        decoded = map_videos(decoder(config), paths, config.workers, time_limit=config.time_limit)
+        with contextlib.closing(decoded) as results:
+            for part in parts:
+                write_part(part, folder, identity, config, results, count)
 
 
-def _write_part(folder: Path, part: _Part, results: Results, fps: float, count: Callable[[], None]) -> dict[str, Any]:
+def decoder(config: DataConfig) -> Callable[[Path], Pictures]:
+    """What makes pictures of a video, as a configuration says; it can be pickled."""
+    return functools.partial(
+        video_to_pictures, fps=config.fps, short_side=config.short_side, quality=config.jpeg_quality
+    )
+
+
+def write_part(
+    part: Part,
+    folder: Path,
+    identity: Mapping[str, Any],
+    config: DataConfig,
+    results: Results,
+    count: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the shards of a part, and then the file that says that they are whole.
+
+    Args:
+        part: The videos.
+        folder: Where to.
+        identity: What all parts note of the records.
+        config: The settings.
+        results: Gives what was decoded, of each video in turn.
+        count: Called after each video.
+    """
     # TensorFlow takes seconds to import, and records that are up to date need none of it.
     from kresp3d.data.records import ShardWriter
 
@@ -218,14 +282,15 @@ def _write_part(folder: Path, part: _Part, results: Results, fps: float, count: 
                 if isinstance(result, VideoError):
                     bad[video.name] = result.reason
                 else:
-                    row = shard.add(video, result.jpegs, fps=fps, height=result.height, width=result.width)
+                    row = shard.add(video, result.jpegs, fps=config.fps, height=result.height, width=result.width)
                     rows.append([row.name, row.frames, row.height, row.width, row.shard, row.offset, row.length])
                 count()
         sizes[name] = shard.size
-    return {"fingerprint": part.fingerprint, "shards": sizes, "videos": rows, "bad": bad}
+    contents = {"fingerprint": part.fingerprint, "shards": sizes, "videos": rows, "bad": bad}
+    write_json(folder / f"{part.stem}.json", contents | dict(identity))
 
 
-def _read_part(folder: Path, part: _Part) -> dict[str, Any] | None:
+def _read_part(folder: Path, part: Part) -> dict[str, Any] | None:
     """What is in the shards of a part; `None` if they are not whole, or not of these videos as they are now."""
     try:
         contents = json.loads((folder / f"{part.stem}.json").read_text(encoding="utf-8"))
