@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import ANYWHERE, HERE, check_output, config_options
+from kresp3d.cli.options import ANYWHERE, HERE, check_output, config_options, runner_options
 from kresp3d.cli.progress import progress_bar
 from kresp3d.errors import KrespError
 
@@ -27,18 +27,33 @@ def command() -> None:
 @command.command()
 @config_options()
 @click.option("--overwrite", is_flag=True, help="Write all records anew, also over those of other videos or settings.")
-def prepare(config: Config, overwrite: bool) -> None:
+@runner_options
+def prepare(config: Config, overwrite: bool, runner: str | None, beam: tuple[str, ...]) -> None:
     """Turn videos into TFRecord shards of JPEG frames, for training.
 
     May be interrupted and run again: it goes on where it was. It does nothing where nothing changed. Videos that
     cannot be decoded are skipped and listed in prepare-report.csv, in the folder of the records.
+
+    With --runner, workers of a pipeline do it, which must see the folder of the records; data.videos may then be a
+    folder class/video on any of Beam's file systems.
     """
     from kresp3d.data.prepare import REPORT
     from kresp3d.data.prepare import prepare as prepare_records
+    from kresp3d.errors import UsageError
 
-    data = _resolve(config)
-    with progress_bar("Preparing") as progress:
-        records = prepare_records(data, overwrite=overwrite, progress=progress)
+    if runner is not None:
+        from kresp3d.beam.pipeline import pipeline_options
+
+        options = pipeline_options(runner, beam)
+        from kresp3d.beam.prepare import prepare_on
+
+        records = prepare_on(options, _resolve(config), overwrite=overwrite)
+    elif beam:
+        raise UsageError("--beam is for a pipeline; name its --runner too, such as DirectRunner")
+    else:
+        data = _resolve(config)
+        with progress_bar("Preparing") as progress:
+            records = prepare_records(data, overwrite=overwrite, progress=progress)
     counts = ", ".join(f"{count} {name}" for name, count in records.index["splits"].items())
     size = sum(records.index["shards"].values()) / 2**20
     click.echo(

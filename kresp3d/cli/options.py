@@ -110,6 +110,19 @@ def check_output(path: Path, overwrite: bool, source: Path | None = None) -> Non
         raise KrespError(f"cannot write into {path.parent} ({error.strerror}); name a file elsewhere") from None
 
 
+def runner_options(function: Function) -> Function:
+    """`--runner NAME` and `--beam NAME=VALUE`, passed as `runner` and `beam`."""
+    runner = click.option(
+        "--runner",
+        metavar="NAME",
+        help="Do it as a pipeline of Apache Beam: on DirectRunner, FlinkRunner, SparkRunner, DataflowRunner, …",
+    )
+    options = click.option(
+        "--beam", multiple=True, metavar="NAME=VALUE", help="An option of the pipeline or its runner; may be repeated."
+    )
+    return runner(options(function))
+
+
 def picture_options(function: Function) -> Function:
     """`--out FILE`, a `.png` or `.mp4`, and `--overwrite`, passed as `out` and `overwrite`; see `check_output`."""
     out = click.option(

@@ -36,7 +36,6 @@ class Video:
 class Catalog:
     """Videos, sorted by name, and their classes, sorted. A class's place is its number for the network."""
 
-    root: Path
     videos: tuple[Video, ...]
     classes: tuple[str, ...]
 
@@ -83,7 +82,6 @@ def catalog_of(found: Sequence[Entry], config: DataConfig, source: Path) -> Cata
     check_classes(entries, str(source))
     videos = (Video(e.path, e.name, e.label, e.group, e.split) for e in entries if e.split is not None)
     return Catalog(
-        root=source.parent if source.suffix.lower() == ".csv" and source.is_file() else source,
         videos=tuple(sorted(videos, key=lambda video: video.name)),
         classes=tuple(sorted({e.label for e in entries})),
     )

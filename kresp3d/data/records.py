@@ -208,7 +208,8 @@ class ShardWriter:
             "height": tf.train.Feature(int64_list=tf.train.Int64List(value=[height])),
             "width": tf.train.Feature(int64_list=tf.train.Int64List(value=[width])),
         }
-        entry = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+        # Without a fixed order of the features the same videos would be other bytes in each process.
+        entry = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
         with os_errors(self.path):
             self._writer.write(entry)
         offset, length = self.size, len(entry) + FRAMING

@@ -10,14 +10,14 @@ from kresp3d.config import SYNTHETIC, DataConfig
 from kresp3d.data.render import RENDERER
 from kresp3d.data.synthetic import write_dataset
 from kresp3d.data.workers import Progress
-from kresp3d.storage import local
+from kresp3d.storage import location
 
 
 def videos_path(config: DataConfig) -> Path:
     """The folder or CSV file of the videos, whether or not it is there."""
     if config.videos == SYNTHETIC:
         return synthetic_folder(config) / "catalog.csv"
-    return local(config.videos).expanduser()
+    return location(config.videos).expanduser()
 
 
 def synthetic_folder(config: DataConfig) -> Path:

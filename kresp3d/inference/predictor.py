@@ -49,7 +49,7 @@ def video_probabilities(
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    return _mean_scores(engine, read_clips(path, engine.info.clip, clips=clips, decode=decode))
+    return mean_scores(engine, read_clips(path, engine.info.clip, clips=clips, decode=decode))
 
 
 def predict_video(engine: Engine, path: Path, *, clips: int, top: int, decode: Decode = decode_here) -> Prediction:
@@ -78,10 +78,11 @@ def predict_videos(
     """
     read = partial(read_clips, clip=engine.info.clip, clips=clips)
     for path, cut in zip(paths, workers.map(read, paths), strict=True):
-        yield cut if isinstance(cut, VideoError) else _best(engine, path, _mean_scores(engine, cut), top)
+        yield cut if isinstance(cut, VideoError) else _best(engine, path, mean_scores(engine, cut), top)
 
 
-def _mean_scores(engine: Engine, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def mean_scores(engine: Engine, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Mean softmax scores `[classes]` of a video's clips, uint8 `[N, T+s, S, S, 3]`."""
     size = engine.batch_size
     scores = [engine.probabilities(clips[start : start + size]) for start in range(0, len(clips), size)]
     mean: npt.NDArray[np.float64] = np.concatenate(scores).astype(np.float64).mean(axis=0)
