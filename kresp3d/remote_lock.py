@@ -42,14 +42,21 @@ def remote_lock(file: RemotePath, doing: str) -> Iterator[None]:
         KrespError: If another process holds it.
     """
     found = _read(file)
-    if found is not None and _lives(found):
+    if found is not None and _lives(file, found):
         age = max(0.0, time.time() - found["renewed"])
         raise KrespError(
             f"another process is {doing} (process {found['process']} on {found['host']} was there {age:.0f} seconds "
             f"ago; one that was killed is taken for gone after {EXPIRY:.0f})"
         )
-    own = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "process": os.getpid(), "began": _began(os.getpid())}
+    own = {
+        "id": uuid.uuid4().hex,
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "process": os.getpid(),
+        "began": _began(os.getpid()),
+    }
     ended = threading.Event()
+    taken: list[str] = []
 
     def renew() -> None:
         file.write_text(json.dumps({**own, "renewed": time.time()}) + "\n")
@@ -57,6 +64,12 @@ def remote_lock(file: RemotePath, doing: str) -> Iterator[None]:
     def keep() -> None:
         while not ended.wait(RENEWAL):
             try:
+                other = _read(file)
+                if other is not None and other["id"] != own["id"]:
+                    # This process stood still, or could not reach the store, for so long that it was taken for gone.
+                    taken.append(f"process {other['process']} on {other['host']}")
+                    logger.error("%s was taken over by %s: end one of the two", file.parent, taken[0])
+                    return
                 renew()
             except OSError as error:
                 # The work says by itself whether the store is gone for good.
@@ -81,17 +94,31 @@ def remote_lock(file: RemotePath, doing: str) -> Iterator[None]:
 def _read(file: RemotePath) -> dict[str, Any] | None:
     try:
         values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        float(values["renewed"]), values["id"], values["host"], values["process"], values["began"]
+        float(values["renewed"]), [values[key] for key in ("id", "host", "machine", "process", "began")]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None
     return values
 
 
-def _lives(holder: dict[str, Any]) -> bool:
-    if holder["host"] == socket.gethostname():
+def _lives(file: RemotePath, holder: dict[str, Any]) -> bool:
+    if holder["machine"] is not None and holder["machine"] == _machine():
         # Its number may have gone to another process since.
         return holder["began"] is not None and holder["began"] == _began(holder["process"])
-    return time.time() - float(holder["renewed"]) < EXPIRY
+    if time.time() - float(holder["renewed"]) < EXPIRY:
+        return True
+    # The clocks of the two hosts may differ.
+    time.sleep(RENEWAL + 5.0)
+    found = _read(file)
+    return found is not None and found["renewed"] != holder["renewed"]
+
+
+def _machine() -> str | None:
+    """This start of this machine, and the space that numbers of processes are from; host names may be given twice."""
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{started} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None
 
 
 def _began(process: int) -> int | None:

@@ -10,6 +10,7 @@ never appended to; so files are made on this machine and then uploaded.
 from __future__ import annotations
 
 import errno
+import fnmatch
 import io
 import os
 import re
@@ -149,14 +150,13 @@ class RemotePath(PosixPath):
             yield self / name.rstrip("/")
 
     def glob(self, pattern: str, **options: Any) -> Iterator[RemotePath]:  # type: ignore[override]
-        """The paths below this one that match a pattern of `*` and `?`."""
-        try:
-            with self._store() as gfile:
-                found = gfile.glob(f"{self}/{pattern}")
-        except FileNotFoundError:
-            return
-        for path in sorted(found):
-            yield RemotePath(path.rstrip("/"))
+        """What is in the folder and matches a pattern of `*` and `?`, which names no folders in between."""
+        if "/" in pattern:
+            _refuse(self)
+        # TensorFlow would take signs in the folder's own name for a pattern, too.
+        for path in self.iterdir():
+            if fnmatch.fnmatchcase(path.name, pattern):
+                yield path
 
     def files(self) -> Iterator[RemotePath]:
         """All files below this folder."""

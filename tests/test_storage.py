@@ -70,11 +70,20 @@ def test_files_and_folders(folder):
     (folder / "b.bin").write_bytes(b"\0\1")
     assert [path.name for path in folder.iterdir()] == ["a.txt", "b.bin"]
     assert list(folder.glob("*.bin")) == [folder / "b.bin"]
+    with pytest.raises(NotImplementedError):
+        list(folder.glob("*/b.bin"))
     assert list(folder.files()) == [folder / "a.txt", folder / "b.bin"]
     (folder / "a.txt").unlink()
     assert list(folder.iterdir()) == [folder / "b.bin"]
     remove(folder)
     assert not folder.exists() and list(folder.iterdir()) == []
+
+
+def test_signs_of_patterns_in_a_folder_s_name_are_no_patterns(folder):
+    inside = folder / "lr[0.1]"
+    inside.mkdir()
+    (inside / "epoch-1.index").write_text("x")
+    assert list(inside.glob("epoch-*.index")) == [inside / "epoch-1.index"]
 
 
 def test_what_is_not_there_is_python_s_error(folder):

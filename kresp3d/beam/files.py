@@ -61,7 +61,8 @@ def fetched(path: str) -> Iterator[Path]:
     """Give a file on this machine: itself, or a copy that goes in the end.
 
     Raises:
-        VideoError: If it cannot be read.
+        VideoError: If it is not there.
+        Exception: What a file system raises that fails: the video may be good, and runners try again.
     """
     if not is_remote(path):
         yield Path(path)
@@ -71,10 +72,9 @@ def fetched(path: str) -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix="kresp3d-") as folder:
         copy = Path(folder) / PurePosixPath(path).name
-        try:
-            plain = CompressionTypes.UNCOMPRESSED
-            with FileSystems.open(path, compression_type=plain) as source, copy.open("wb") as target:
-                shutil.copyfileobj(source, target, 2**20)
-        except Exception as error:  # each file system has errors of its own
-            raise VideoError(path, f"cannot be read ({' '.join(str(error).split())[:200]})") from error
+        if not FileSystems.exists(path):
+            raise VideoError(path, "is no longer there")
+        plain = CompressionTypes.UNCOMPRESSED
+        with FileSystems.open(path, compression_type=plain) as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, 2**20)
         yield copy

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -44,7 +46,12 @@ def pipeline_options(runner: str, options: Sequence[str]) -> PipelineOptions:
     # Their processes would tell of every step.
     quiet = "--default_sdk_harness_log_level=WARNING"
     made = PipelineOptions([f"--runner={runner}", quiet, *(f"--{option}" for option in options)])
-    known = made.get_all_options()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            known = made.get_all_options()
+    except SystemExit:
+        raise UsageError(f"--beam: {said.getvalue().strip().splitlines()[-1].partition('error: ')[2]}") from None
     for option in options:
         name = option.partition("=")[0]
         if name not in known:

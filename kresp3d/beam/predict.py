@@ -54,7 +54,7 @@ def find_paths(words: Sequence[str]) -> list[str]:
     """
     paths: list[str] = []
     for word in words:
-        if is_remote(word) or set(word) & set("*?["):
+        if is_remote(word) or (set(word) & set("*?[") and not Path(word).exists()):
             pattern = word if set(word) & set("*?[") or is_video(word) else f"{word.rstrip('/')}/**"
             inside = [each.path for each in match([pattern]) if is_video(each.path)]
             if not inside:

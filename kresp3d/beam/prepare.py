@@ -56,8 +56,11 @@ def prepare_on(options: PipelineOptions, config: DataConfig, *, overwrite: bool 
 def _remote_videos(config: DataConfig) -> Videos:
     if config.records is None:
         raise UsageError(f"data.videos is {config.videos}: say where the records are to be, by data.records")
-    root = config.videos.rstrip("/")
+    root = str(location(config.videos))
     found = {each.path.removeprefix(f"{root}/"): each for each in match([f"{root}/**"]) if is_video(each.path)}
+    strange = [name for name in found if str(location(f"{root}/{name}")) != f"{root}/{name}"]
+    if strange:
+        raise KrespError(f"{root} has videos whose names are no paths, such as {strange[0]}; rename them")
     if not found:
         raise KrespError(f"no videos in {root}: expected {root}/CLASS/VIDEO, with videos such as .mp4 or .avi")
     source = location(root)

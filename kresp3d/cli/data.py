@@ -125,7 +125,7 @@ def stats(config: Config) -> None:
 @command.command()
 @config_options(required=False)
 @click.option("--out", type=HERE, metavar="DIR", help="[default: below data.cache]")
-@click.option("--sheet", type=ANYWHERE, metavar="FILE", help="Also draw each action as a row of a PNG.")
+@click.option("--sheet", type=HERE, metavar="FILE", help="Also draw each action as a row of a PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace a dataset of other settings, and the sheet.")
 def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool) -> None:
     """Render the embedded dataset.

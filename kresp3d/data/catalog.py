@@ -131,7 +131,7 @@ def _read(source: Path, config: DataConfig) -> list[Entry]:
         return read_tree(source, videos)
     kind = None if config.format == "auto" else config.format
     if config.splits is not None:
-        return read_official(source, videos, require_lists(Path(config.splits).expanduser(), config.split, kind))
+        return read_official(source, videos, require_lists(local(config.splits).expanduser(), config.split, kind))
     lists = find_lists(source, videos, config.split, kind)
     if lists is not None:
         logger.info("%s: official split %d of %s from %s", source, config.split, lists.kind, lists.folder)

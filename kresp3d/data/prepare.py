@@ -41,7 +41,7 @@ from kresp3d.data.source import resolve_videos, short_hash, videos_path
 from kresp3d.data.workers import Progress, map_videos
 from kresp3d.errors import KrespError, VideoError
 from kresp3d.files import PART, locked
-from kresp3d.storage import is_remote, location
+from kresp3d.storage import is_remote, local, location
 
 REPORT = "prepare-report.csv"
 
@@ -89,7 +89,7 @@ def records_folder(config: DataConfig) -> Path:
     name = path.parent.name if path.suffix.lower() == ".csv" else path.name
     # The official lists of HMDB51 name other videos in each split.
     key = short_hash([str(path), config.classes, config.split, _settings(config)])
-    return Path(config.cache).expanduser() / "records" / f"{name}-{key}"
+    return local(config.cache).expanduser() / "records" / f"{name}-{key}"
 
 
 def prepare(
@@ -115,6 +115,8 @@ def prepare(
     """
     config = resolve_videos(config)
     folder = records_folder(config)
+    if videos is None and is_remote(config.videos):
+        return _of_a_lake(config, folder)
     videos = videos or Videos.of(config)
     catalog = videos.catalog
     parts = _plan(videos)
@@ -133,6 +135,22 @@ def prepare(
             _remove(folder, [INDEX, "shard-*.json", "shard-*.tfrecord*", TABLE, REPORT])
         written = _write_missing(folder, parts, identity, config, write_parts or _Here(progress, len(catalog.videos)))
         return _finish(folder, catalog, written, state, config)
+
+
+def _of_a_lake(config: DataConfig, folder: Path) -> Records:
+    """Records that a pipeline made of videos that are out of reach here, where it did."""
+    source = str(videos_path(config))
+    try:
+        records = read_index(folder)
+        fits = records.index.get("source") == source and records.settings == _settings(config)
+    except KrespError:
+        fits = False
+    if not fits:
+        raise KrespError(
+            f"data.videos is {source}, out of reach without a pipeline, and {folder} holds no finished records of it "
+            "with these settings; prepare them first by `kresp3d data prepare --runner …`"
+        )
+    return records
 
 
 def _settings(config: DataConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ counted here: when no more come, those that are missing are asked for again.
 from __future__ import annotations
 
 import importlib.util
+import os
 import queue
 import re
 import socket
@@ -25,6 +26,7 @@ from tensorflow.python.eager.cancellation import CancellationManager, Cancellati
 from kresp3d.address import Address
 from kresp3d.ending import end_at_once
 from kresp3d.errors import KrespError
+from kresp3d.stores import s3_environment
 
 #: Begins an address in the configuration.
 SCHEME = "grpc://"
@@ -52,7 +54,7 @@ def served_clips(
 ) -> tf.data.Dataset:
     """The clips of the numbers from `first` on, without end, computed by workers.
 
-    They come in order, but for those that a lost worker had; each epoch has the clips that it has without a service.
+    They come in order, unless `AHEAD` others overtake one; each epoch has the clips that it has without a service.
 
     Args:
         clip: What a worker computes. What it reads must be there on the workers under the same name.
@@ -110,18 +112,23 @@ def _epoch(clip: ClipOf, address: Address, first: int, count: int) -> Iterator[_
     missing = set(range(first, first + count))
     early: dict[int, _Clip] = {}
     expected = first
-    stall, last = STALL, time.monotonic()
+    stall, waited = STALL, 0.0
     source = _Source(clip, address, sorted(missing))
     try:
         while missing or early:
             if expected in early:
                 yield early.pop(expected)
                 expected += 1
-            elif early and (len(early) >= AHEAD or not missing):
+                continue
+            if early and (len(early) >= AHEAD or not missing):
                 expected = min(early)
-            elif (item := source.take(stall)) is None:
+                continue
+            began = time.monotonic()
+            item = source.take(min(stall, PATIENCE - waited))
+            waited += time.monotonic() - began
+            if item is None:
                 _check(address)
-                if time.monotonic() - last > PATIENCE:
+                if waited >= PATIENCE:
                     raise KrespError(
                         f"data.service: no worker of {address} has sent a clip for {PATIENCE:.0f} seconds; start some "
                         f"by `kresp3d data serve --dispatcher {address}`"
@@ -131,7 +138,7 @@ def _epoch(clip: ClipOf, address: Address, first: int, count: int) -> Iterator[_
                 stall *= 2
             else:
                 number, found = item
-                stall, last = STALL, time.monotonic()
+                stall, waited = STALL, 0.0
                 missing.remove(number)
                 if number < expected:
                     yield found
@@ -145,13 +152,13 @@ class _Source:
     """Fetches clips in a thread, since whoever waits for the service waits for ever."""
 
     def __init__(self, clip: ClipOf, address: Address, numbers: list[int]) -> None:
-        self._items: queue.Queue[tuple[int, _Clip] | Exception] = queue.Queue(_FETCHED)
+        self._items: queue.Queue[tuple[int, _Clip] | Exception | None] = queue.Queue(_FETCHED)
         self._cancelling = CancellationManager()
         self._closed = False
         threading.Thread(target=self._run, args=(clip, address, numbers), daemon=True).start()
 
     def take(self, seconds: float) -> tuple[int, _Clip] | None:
-        """A clip and its number; `None` if none comes in time.
+        """A clip and its number; `None` if none comes in time, or none any more.
 
         Raises:
             Exception: What fetching raises.
@@ -192,10 +199,13 @@ class _Source:
                     self._put((int(number), (frames.numpy(), label.numpy())))
                     if self._closed:
                         return
+        except tf.errors.OutOfRangeError:
+            # Early, as where a worker comes back under the address of one that was lost.
+            self._put(None)
         except Exception as error:  # raised again where the clips are taken
             self._put(error)
 
-    def _put(self, item: tuple[int, _Clip] | Exception) -> None:
+    def _put(self, item: tuple[int, _Clip] | Exception | None) -> None:
         while not self._closed:
             try:
                 self._items.put(item, timeout=0.2)
@@ -219,6 +229,7 @@ def serve(port: int, dispatcher: Address | None, host: str | None, say: Callable
     service = tf.data.experimental.service
     if importlib.util.find_spec("tensorflow_io") is not None:
         # For records in object stores.
+        s3_environment(os.environ)
         import tensorflow_io  # noqa: F401
     try:
         if dispatcher is None:

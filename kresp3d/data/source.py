@@ -10,7 +10,7 @@ from kresp3d.config import SYNTHETIC, DataConfig
 from kresp3d.data.render import RENDERER
 from kresp3d.data.synthetic import write_dataset
 from kresp3d.data.workers import Progress
-from kresp3d.storage import location
+from kresp3d.storage import local, location
 
 
 def videos_path(config: DataConfig) -> Path:
@@ -23,7 +23,7 @@ def videos_path(config: DataConfig) -> Path:
 def synthetic_folder(config: DataConfig) -> Path:
     """The folder of the embedded videos below `cache`, named after all that they depend on."""
     settings = [RENDERER, config.synthetic.model_dump(mode="json")]
-    return Path(config.cache).expanduser() / f"synthetic-{short_hash(settings)}"
+    return local(config.cache).expanduser() / f"synthetic-{short_hash(settings)}"
 
 
 def resolve_videos(config: DataConfig, *, progress: Progress | None = None) -> DataConfig:

@@ -23,6 +23,7 @@ from kresp3d.inference.open_engine import network_path
 from kresp3d.inference.openvino_engine import weights_file
 from kresp3d.machine import count_cores, cpu_model, peak_memory, read_text
 from kresp3d.quiet import quieten
+from kresp3d.storage import RemotePath
 from kresp3d.worker import Worker, WorkerDiedError
 
 #: Rounds in which the networks take turns, so that what else the machine does meets all of them alike.
@@ -146,7 +147,10 @@ def size_on_disk(path: Path) -> int:
     if (path / "config.yaml").is_file():
         return (path / "model.keras").stat().st_size
     path = network_path(path)
-    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    if isinstance(path, RemotePath):
+        files: list[Path] = list(path.files()) if path.is_dir() else [path]
+    else:
+        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
     if path.name.removesuffix(".rejected").lower().endswith(".xml"):
         files.append(weights_file(path))
     return sum(file.stat().st_size for file in files)

@@ -111,7 +111,7 @@ class Checkpoints:
                     self._checkpoint.read(str(file.with_name(path.name))).assert_consumed()
                 return Progress.from_json(self._progress.numpy().decode())
             # What TensorFlow raises for a file that is missing, cut off or has a wrong checksum.
-            except (tf.errors.OpError, OSError, ValueError, IndexError) as error:
+            except (tf.errors.OpError, FileNotFoundError, ValueError, IndexError) as error:
                 logger.warning("the checkpoint %s is damaged: %s", path, " ".join(str(error).split())[:200])
         if epochs:
             raise KrespError(

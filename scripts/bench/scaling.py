@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
     parser.add_argument("--videos", type=int, default=200, help="to prepare and to score (default: %(default)s)")
+    parser.add_argument("--only", action="append", choices=["matrices", "training", "preparing", "scoring"])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in training")
     options = parser.parse_args()
 
     run = RunFolder.open(options.run)
@@ -47,13 +49,15 @@ def main() -> None:
         folder = Path(name)
         works: dict[str, Callable[[int], float]] = {
             "matrices, jobs a second": _multiply,
-            "training, clips a second": lambda count: _train(run, folder, count),
+            "training, clips a second": lambda count: _train(run, folder, count, options.set),
             "preparing, videos a second": lambda count: _prepare(run, folder, options.videos, count),
             "scoring, videos a second": lambda count: _score(run, folder, options.videos, count),
         }
         print(f"{cpu_name()}, {options.rounds} rounds, {options.videos} videos\n")
         print("| | 1 process | 2 processes | times as fast |\n|---|---:|---:|---:|")
         for work, rate in works.items():
+            if options.only and work.partition(",")[0] not in options.only:
+                continue
             found: dict[int, list[float]] = {1: [], 2: []}
             for _ in range(options.rounds):
                 for count, rates in found.items():
@@ -91,11 +95,14 @@ def _multiply(count: int) -> float:
     return count / seconds
 
 
-def _train(run: RunFolder, folder: Path, count: int) -> float:
+def _train(run: RunFolder, folder: Path, count: int, more: Sequence[str]) -> float:
     shutil.rmtree(folder / "run", ignore_errors=True)
-    # Decoded frames in the memory of each process would be shared by nobody.
     settings = ["training.epochs=4", "training.tensorboard_every=0", "training.tensorboard_clips=0"]
-    settings += [f"training.strategy={'multi_worker' if count > 1 else 'none'}", f"data.records={run.records_folder}"]
+    settings += [
+        f"training.strategy={'multi_worker' if count > 1 else 'none'}",
+        f"data.records={run.records_folder}",
+        *more,
+    ]
     command = [sys.executable, "-m", "kresp3d", "train", "--config", str(run.config_file), "--out", str(folder / "run")]
     command += [word for setting in settings for word in ("--set", setting)]
     addresses = [f"127.0.0.1:{port}" for port in PORTS[:count]]
@@ -105,7 +112,7 @@ def _train(run: RunFolder, folder: Path, count: int) -> float:
     ]
     _, outputs = _together([command] * count, environments if count > 1 else [{}])
     # Columns of the table: epoch, loss, top-1, validation loss and top-1, rate, clips a second.
-    rows = re.findall(r"^ +(\d+)/4 +\S+ +\S+ +\S+ +\S+ +\S+ +([\d.]+) ", outputs[0], re.MULTILINE)
+    rows = re.findall(r"^ +(\d+)/\d+ +\S+ +\S+ +\S+ +\S+ +\S+ +([\d.]+) ", outputs[0], re.MULTILINE)
     return statistics.mean(float(rate) for epoch, rate in rows if int(epoch) > 1)
 
 

@@ -39,6 +39,23 @@ def test_a_file_of_this_machine_is_not_copied(tmp_path):
         assert path == tmp_path / "a.mp4"
 
 
-def test_a_file_that_cannot_be_read_is_a_bad_video():
-    with pytest.raises(VideoError, match="cannot be read"), fetched("nope://a/b.mp4"):
+class Lake:
+    """In place of Beam's file systems: one that knows no file, or that fails."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def exists(self, path):
+        return self.error is not None
+
+    def open(self, path, compression_type):
+        raise self.error
+
+
+def test_a_file_that_is_gone_is_a_bad_video_and_a_store_that_fails_is_not(monkeypatch):
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems", Lake())
+    with pytest.raises(VideoError, match="is no longer there"), fetched("s3://a/b.mp4"):
+        pass
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems", Lake(OSError("503 Slow Down")))
+    with pytest.raises(OSError, match="503"), fetched("s3://a/b.mp4"):
         pass

@@ -26,6 +26,8 @@ def test_options_reach_the_pipeline_and_counters_come_back():
 def test_what_is_wrong_with_them_is_said():
     with pytest.raises(UsageError, match="--beam nope=1: Beam knows no option nope"):
         pipeline_options("DirectRunner", ["nope=1"])
+    with pytest.raises(UsageError, match="--beam: argument --direct_num_workers: invalid int value: 'two'"):
+        pipeline_options("DirectRunner", ["direct_num_workers=two"])
     with pytest.raises(UsageError, match="--runner: "), pipeline(pipeline_options("NoRunner", [])):
         pass
 

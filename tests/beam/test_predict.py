@@ -65,6 +65,11 @@ def test_the_command_names_what_cannot_be_decoded(trained_run, videos, tmp_path,
     assert {path.name for path in tmp_path.iterdir()} == {"scores.parquet", "scores-bad.csv"}
 
 
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(videos, tmp_path):
+    (tmp_path / "walk[1].mp4").symlink_to(next(videos.glob("*walk.mp4")))
+    assert find_paths([f"{tmp_path}/walk[1].mp4"]) == [f"{tmp_path}/walk[1].mp4"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

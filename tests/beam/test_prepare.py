@@ -17,6 +17,7 @@ from kresp3d.config import DataConfig
 from kresp3d.data import prepare as module
 from kresp3d.data.prepare import prepare
 from kresp3d.data.records import damaged
+from kresp3d.errors import KrespError
 
 SEVERAL = ["--runner", "DirectRunner", "--beam", "direct_num_workers=2"]
 SEVERAL += ["--beam", "direct_running_mode=multi_processing"]
@@ -95,6 +96,10 @@ def test_videos_of_an_object_store_become_the_same_records(bucket, videos, tmp_p
     prepare_on(options, there)
     assert (tmp_path / "there" / "index.json").stat().st_mtime_ns == before
     assert json.loads((tmp_path / "there" / "index.json").read_text())["source"] == "s3://lake/videos"
+    # Training, which has no pipeline, takes the records as they are; with other settings they are others.
+    assert prepare(there).videos == found.videos
+    with pytest.raises(KrespError, match=r"s3://lake/videos, out of reach .* by `kresp3d data prepare --runner"):
+        prepare(there.model_copy(update={"fps": 5.0}))
 
 
 @pytest.mark.parametrize(
@@ -105,11 +110,12 @@ def test_videos_of_an_object_store_become_the_same_records(bucket, videos, tmp_p
         (["--runner", "NoRunner"], 2, "--runner: "),
         (["--runner", "DirectRunner", "--set", "data.videos=s3://lake/videos"], 2, "say where the records are to be"),
         (
-            ["--runner", "DirectRunner", "--set", "data.videos=nope://lake", "--set", "data.records=RECORDS"],
+            ["--runner", "DirectRunner", "--set", "data.videos=nope://lake/videos", "--set", "data.records=RECORDS"],
             1,
-            "nope://lake/** cannot be listed",
+            "nope://lake/videos/** cannot be listed",
         ),
-        (["--set", "data.videos=s3://lake/videos"], 2, "s3://lake/videos is in an object store"),
+        (["--set", "data.videos=s3://lake/videos"], 1, "prepare them first by `kresp3d data prepare --runner"),
+        (["--set", "data.cache=s3://lake/cache"], 2, "s3://lake/cache is in an object store"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(words, code, message, tiny_config, tmp_path, capsys):
@@ -132,6 +138,4 @@ def test_a_sentence_of_a_worker_reaches_a_person(tiny_config, tmp_path, capsys, 
 
 
 def _fail(*arguments, **options):
-    from kresp3d.errors import KrespError
-
     raise KrespError("the disk of worker 3 is full")

@@ -131,6 +131,25 @@ def test_no_clip_is_lost_with_a_worker(service, config, records, free_port, monk
         assert sorted(got) == sorted(expected)
 
 
+def test_no_clip_is_lost_with_a_worker_that_comes_back(service, config, records, free_port):
+    """Under the address that it had, as where its port is fixed."""
+    address, port = service.start_all(free_port(), workers=0), free_port()
+    words = ("--dispatcher", address.removeprefix("grpc://"), "--port", port)
+    workers = [service.start(*words)]
+    assert process_says(workers[0], "Working for")
+
+    def restart(step: int) -> None:
+        if step == 3 and len(workers) == 1:
+            workers[0].send_signal(signal.SIGKILL)
+            workers[0].wait()
+            workers.append(service.start(*words))
+            assert process_says(workers[1], "Working for")
+
+    found = epochs(with_service(config, address), records, 2, each=restart)
+    for got, expected in zip(found, epochs(config, records, 2), strict=True):
+        assert sorted(got) == sorted(expected)
+
+
 def test_training_comes_to_the_same(address, tiny_config, tmp_path):
     losses = []
     for name, more in (("here", []), ("there", ["--set", f"data.service={address}"])):
