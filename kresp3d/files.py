@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from kresp3d.errors import KrespError
 from kresp3d.remote_lock import remote_lock
@@ -45,6 +46,52 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file that is there wholly or not at all."""
     with written_aside(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def append(path: Path, data: bytes) -> None:
+    """Write to the end of a file; it is on the disk then, and as it was before if that fails."""
+    if isinstance(path, RemotePath):
+        path.write_bytes((path.read_bytes() if path.exists() else b"") + data)
+        return
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        if path.is_file():
+            os.truncate(path, before)
+        raise
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that a process may write to, and that is added to `path`: at once on a disk, else when the block ends."""
+    if not isinstance(path, RemotePath):
+        with path.open("ab") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile(prefix="kresp3d-") as file:
+        try:
+            yield file
+        finally:
+            file.seek(0)
+            append(path, file.read())
+
+
+def copy_tree(source: Path, target: Path, leave_out: Collection[str]) -> None:
+    """Copy a folder without the files and folders of some names; it is there wholly or not at all but in a store."""
+    if not isinstance(target, RemotePath):
+        copy = target.with_name(f"{PART}{target.name}")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*leave_out))
+        copy.rename(target)
+        return
+    with at_hand(source) as here:
+        for name in leave_out:
+            remove(here / name)
+        publish(here, target)
 
 
 def remove(path: Path) -> None:

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from kresp3d.errors import KrespError
-from kresp3d.files import LOCK, PART, locked, names_in, remove, write_text, written_aside
+from kresp3d.files import LOCK, PART, append, copy_tree, locked, log_file, names_in, remove, write_text, written_aside
 
 
 def test_a_file_appears_only_when_whole(tmp_path):
@@ -70,3 +70,37 @@ def test_what_belongs_to_a_folder_and_what_does_not(tmp_path):
     assert names_in(tmp_path / "none", [], "a sweep") == ([], [])
     with pytest.raises(KrespError, match="is a file; a sweep needs a folder"):
         names_in(tmp_path / "letter.txt", [], "a sweep")
+
+
+def test_what_cannot_be_appended_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    append(path, b"one\n")
+    append(path, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        append(path, b"three\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_log_goes_on_where_it_ended(tmp_path):
+    for text in (b"one\n", b"two\n"):
+        with log_file(tmp_path / "log") as file:
+            os.write(file.fileno(), text)
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_copied_folder_lacks_what_is_left_out(tmp_path):
+    (tmp_path / "a" / "inner").mkdir(parents=True)
+    for name in ("keep", "drop", "inner/keep"):
+        (tmp_path / "a" / name).write_text(name)
+    (tmp_path / f"{PART}b").mkdir()
+    copy_tree(tmp_path / "a", tmp_path / "b", ["drop"])
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {
+        *("a", "a/drop", "a/inner", "a/inner/keep", "a/keep"),
+        *("b", "b/inner", "b/inner/keep", "b/keep"),
+    }

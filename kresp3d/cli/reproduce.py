@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import HERE, config_options
+from kresp3d.cli.options import ANYWHERE, config_options
 
 if TYPE_CHECKING:
     from kresp3d.config import Config
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Trainings at a time, each with its share of the cores.",
 )
-@click.option("--out", type=HERE, metavar="DIR", help="Folder of all.  [default: runs/NAME]")
+@click.option("--out", type=ANYWHERE, metavar="DIR", help="Folder of all.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on in the folder; nothing finished is trained again.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a reproduction.")
 def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None, resume: bool, overwrite: bool) -> None:

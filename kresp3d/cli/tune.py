@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import HERE, config_file_option, override_option
+from kresp3d.cli.options import ANYWHERE, config_file_option, override_option
 
 if TYPE_CHECKING:
     from kresp3d.config import Config
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(name="tune")
 @config_file_option(required=True, help="Configuration with a search space, such as configs/tune.yaml.")
 @override_option
-@click.option("--out", type=HERE, metavar="DIR", help="Folder of the sweep.  [default: runs/NAME]")
+@click.option("--out", type=ANYWHERE, metavar="DIR", help="Folder of the sweep.  [default: runs/NAME]")
 @click.option("--trials", type=click.IntRange(1), help="Most trials; as --set tune.trials=N.")
 @click.option("--seeds", type=click.IntRange(1), help="Trainings of each trial, with as many seeds.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep of the folder; nothing finished is run again.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from kresp3d.config import Config
+from kresp3d.files import log_file
 from kresp3d.reproduction.folder import ReproductionFolder
 from kresp3d.reproduction.results import Result, Results, read_result
 from kresp3d.reproduction.tables import row_config, rows_of
@@ -117,7 +118,7 @@ class Runner:
         training.write_config(row_config(self.base, row, seed))
         closing = ExitStack()
         log_begun = training.log_size
-        log = closing.enter_context(training.log.open("ab"))
+        log = closing.enter_context(log_file(training.log))
         process = closing.enter_context(processes.start(training.command(), log, cores))
         return _Running(row, seed, training, process, log_begun, closing)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kresp3d.config import Config
-from kresp3d.files import write_text
+from kresp3d.files import remove, write_text
 from kresp3d.run_folder import RunFolder
 
 #: Seconds between two looks at a training.
@@ -108,7 +107,8 @@ class Training:
 
     def remove_checkpoints(self) -> None:
         """Delete what is three times as large as the network, and of no more use when the training is done."""
-        shutil.rmtree(self.run.checkpoints, ignore_errors=True)
+        with suppress(OSError):
+            remove(self.run.checkpoints)
 
     def reason(self, code: int, begun: int = 0) -> str:
         """Why it failed, from what it said last.

@@ -16,6 +16,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from kresp3d.errors import KrespError
+from kresp3d.files import append
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Journal:
         # What follows the last end of line was being written when the process was killed.
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
+            # Only on a disk: in an object store there are no halves.
             os.truncate(self.path, len(whole))
         try:
             self.events = [_event(json.loads(line)) for line in whole.splitlines()]
@@ -112,17 +114,8 @@ class Journal:
     def append(self, event: Begun | Ended) -> None:
         """Write an event."""
         text = json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
-        before = self.path.stat().st_size if self.path.exists() else 0
-        try:
-            with self.path.open("ab") as file:
-                file.write(text.encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            # A full disk: half a line must not stand before the next one.
-            if self.path.is_file():
-                os.truncate(self.path, before)
-            raise
+        # On a full disk, half a line must not stand before the next one.
+        append(self.path, text.encode() + b"\n")
         self.events.append(event)
 
     def trials(self) -> list[TrialRecord]:

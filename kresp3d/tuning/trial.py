@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.files import copy_tree, log_file
 from kresp3d.run_folder import CANNOT_WRITE
 from kresp3d.training.process import POLL, Training, training_process
 from kresp3d.tuning.journal import Outcome
@@ -99,7 +99,7 @@ class TrialRunner:
         command = training.command("--until", str(epochs))
         shown = 0
         begun = training.log_size
-        with training.log.open("ab") as log, training_process(command, log) as process:
+        with log_file(training.log) as log, training_process(command, log) as process:
             while process.poll() is None:
                 time.sleep(POLL)
                 curve = training.curve()
@@ -112,7 +112,8 @@ class TrialRunner:
 
     def _finished_curves(self, training: Training) -> list[list[float]]:
         """Validation top-1 by epoch of the sweep's finished trainings."""
-        found = [Training(path.parent) for path in sorted(self.folder.glob("*/seed-*/metrics.json"))]
+        runs = [run for trial in sorted(self.folder.iterdir()) for run in sorted(trial.glob("seed-*"))]
+        found = [Training(run) for run in runs if (run / "metrics.json").is_file()]
         return [other.curve() for other in found if other.path != training.path]
 
 
@@ -120,11 +121,8 @@ def take_over(training: Training, past: Path) -> None:
     """Begin a training with a copy of another one, where that is within reach."""
     if training.path.exists() or not (past / "checkpoints").is_dir():
         return
-    copy = training.path.with_name(f".part-{training.path.name}")
-    shutil.rmtree(copy, ignore_errors=True)
     # Without its figures, which are those of the shorter training.
-    shutil.copytree(past, copy, ignore=shutil.ignore_patterns(".lock", "metrics.json", "report.md", "figures"))
-    copy.rename(training.path)
+    copy_tree(past, training.path, leave_out=(".lock", "metrics.json", "report.md", "figures"))
 
 
 def is_worse(curve: Sequence[float], others: Sequence[Sequence[float]]) -> bool:

@@ -166,6 +166,21 @@ def test_a_killed_training_goes_on(store, write_config):
     assert [int(row["epoch"]) for row in history] == list(range(1, done + 3))
 
 
+def test_a_sweep_keeps_its_journal_and_logs_there(store, write_config):
+    space = {"trials": 2, "oracle": "grid", "space": {"training.momentum": {"choice": [0.5, 0.9]}}}
+    config = write_config("s3://bucket/records", training={"epochs": 1, "tensorboard_every": 0})
+    config.write_text(config.read_text() + yaml.safe_dump({"tune": space}))
+    store.run("tune", "--config", config, "--out", "s3://bucket/sweep")
+    found = store.sizes("sweep")
+    assert {"journal.jsonl", "trials.csv", "best.yaml", "report.md", "sweep.yaml"} <= found.keys()
+    assert not [name for name in found if ".lock" in name or "checkpoints" in name]
+    events = [json.loads(line)["event"] for line in store.read("sweep/journal.jsonl").splitlines()]
+    assert events == ["begun", "ended"] * 2
+    logs = [name for name in found if name.endswith("seed-0.log")]
+    assert len(logs) == 2 and all(b"Trained 1 epochs" in store.read(f"sweep/{name}") for name in logs)
+    assert "holds a sweep already" in store.run("tune", "--config", config, "--out", "s3://bucket/sweep", code=1)
+
+
 def test_a_killed_preparation_leaves_no_half_shard(store, tiny_config, tmp_path):
     videos = tmp_path / "videos"
     for copy in range(20):
