@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from kresp3d.machine import count_cores, cpu_flags, memory, read_text
+from kresp3d.stores import IO_TENSORFLOW
 
 Status = Literal["ok", "none", "warn", "fail"]
 
 #: The TensorFlow releases, as "major.minor", that the tests run on.
 TESTED_TENSORFLOW = ("2.16", "2.21")
-#: The release that tensorflow-io 0.37.1, its last, was built against.
-IO_TENSORFLOW = "2.16"
 
 GIB = 2**30
 
@@ -283,6 +282,13 @@ def check_optional() -> list[Check]:
         ),
         _check_io(),
         *(_check_format(*row) for row in _FORMATS),
+        _check_import(
+            "apache-beam",
+            "apache-beam",
+            "only to prepare and score as pipelines: pip install 'kresp3d[beam]'",
+            _import("apache_beam"),
+            needed=False,
+        ),
         _check_import("jax", "jax", "only to run the network on Keras's JAX backend", _import("jax"), needed=False),
     ]
 
@@ -310,7 +316,7 @@ def io_version(installed: str | None, tensorflow: str | None) -> Check:
     name = "tensorflow-io"
     rule = f"it loads with TensorFlow {IO_TENSORFLOW} only"
     if installed is None:
-        advice = 'where it is needed: pip install "kresp3d[io]" in an environment of its own'
+        advice = 'for s3://, az:// and hdfs://: pip install "kresp3d[io]" in an environment of its own'
         return Check("optional", name, "none", f"not installed; {rule}, and here is {tensorflow}", advice)
     if tensorflow is None or _minor(tensorflow) != IO_TENSORFLOW:
         found = f"{installed} beside TensorFlow {tensorflow}: {rule}"

@@ -35,6 +35,8 @@ def quieten() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Beam tells of packages that are missing, and not needed, by the root logger.
+    logging.getLogger().addHandler(logging.NullHandler())
     for package in _PACKAGES:
         warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
     sys.meta_path.insert(0, _QuietImport({"keras", "tensorflow"} - sys.modules.keys()))

@@ -24,8 +24,8 @@ from kresp3d.errors import KrespError, UsageError
 LIMIT = 4.0
 #: Those of each attempt.
 _TIMEOUT = 2.0
-#: The release of TensorFlow that tensorflow-io's last one loads with.
-_TENSORFLOW = "2.16"
+#: The release that tensorflow-io 0.37.1, its last, was built against.
+IO_TENSORFLOW = "2.16"
 
 _S3_KEYS = (
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws; S3_ENDPOINT or AWS_ENDPOINT_URL for a store "
@@ -68,13 +68,13 @@ def _check_tensorflow_io(scheme: str) -> None:
     if importlib.util.find_spec("tensorflow_io") is None:
         raise KrespError(
             f"{scheme}:// takes tensorflow-io, which is not installed; pip install 'kresp3d[io]', which brings the "
-            f"TensorFlow that it needs ({_TENSORFLOW})"
+            f"TensorFlow that it needs ({IO_TENSORFLOW})"
         )
     version = metadata.version("tensorflow")
-    if not version.startswith(f"{_TENSORFLOW}."):
+    if not version.startswith(f"{IO_TENSORFLOW}."):
         raise KrespError(
-            f"{scheme}:// takes tensorflow-io, which loads with TensorFlow {_TENSORFLOW} alone, and this is {version}; "
-            "pip install 'kresp3d[io]' in an environment of its own"
+            f"{scheme}:// takes tensorflow-io, which loads with TensorFlow {IO_TENSORFLOW} alone, and this is "
+            f"{version}; pip install 'kresp3d[io]' in an environment of its own"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +37,6 @@ def pipeline_options(runner: str, options: Sequence[str]) -> PipelineOptions:
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise KrespError("--runner takes Apache Beam, which is not installed; pip install 'kresp3d[beam]'")
-    # Beam speaks by the root logger, of packages that are missing but not needed.
-    logging.getLogger().addHandler(logging.NullHandler())
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
