@@ -36,6 +36,8 @@ AHEAD = 64
 STALL = 5.0
 #: Seconds without a clip after which there are no workers.
 PATIENCE = 120.0
+#: Seconds between two times that the service is asked for clips, at the least.
+PAUSE = 1.0
 #: Clips that are fetched ahead.
 _FETCHED = 16
 
@@ -125,8 +127,10 @@ def _epoch(clip: ClipOf, address: Address, first: int, count: int) -> Iterator[_
                 continue
             began = time.monotonic()
             item = source.take(min(stall, PATIENCE - waited))
-            waited += time.monotonic() - began
             if item is None:
+                # At least so long, where the service ends what it was asked for at once.
+                time.sleep(max(0.0, PAUSE - (time.monotonic() - began)))
+                waited += time.monotonic() - began
                 _check(address)
                 if waited >= PATIENCE:
                     raise KrespError(

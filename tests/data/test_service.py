@@ -243,6 +243,7 @@ def epoch(count, ahead, order):
         patch.setattr(module, "_Source", type("Fake", (Source,), {"order": staticmethod(order)}))
         patch.setattr(module, "_check", lambda address: None)
         patch.setattr(module, "AHEAD", ahead)
+        patch.setattr(module, "PAUSE", 0.0)
         return [frames - 100 for frames, _ in module._epoch(None, Address("host", 1), 100, count)]
 
 
