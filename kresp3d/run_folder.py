@@ -37,7 +37,7 @@ from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.files import LOCK, PART, locked, remove, write_text, written_aside
-from kresp3d.storage import location
+from kresp3d.storage import location, reason
 
 _COLUMNS = ("name", "label", "group", "split")
 #: Begins the sentence of a training whose folder cannot be written into.
@@ -284,9 +284,8 @@ class RunFolder:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise KrespError(
-                f"{CANNOT_WRITE} {self.path}: {' '.join(reason.split())[:300]}; what was finished before is kept. "
+                f"{CANNOT_WRITE} {self.path}: {reason(error)}; what was finished before is kept. "
                 "Make room or put the permissions right, then go on by --resume"
             ) from error
 

@@ -253,6 +253,16 @@ for _name in (
     setattr(RemotePath, _name, _refuse)
 
 
+def reason(error: Exception) -> str:
+    """What the system, or a store, said in an error of Python's or TensorFlow's, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    else:
+        # TensorFlow names the operation around its message, and the path before it.
+        text = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", str(error)).rpartition("; ")[2]
+    return " ".join(text.split())[:300]
+
+
 @contextmanager
 def os_errors(path: Path) -> Iterator[None]:
     """Turn what TensorFlow raises when a file is read or written into Python's error of the same meaning."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -19,6 +20,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Example times on a busy machine say nothing about the code.
 settings.register_profile("kresp3d", deadline=None, max_examples=50)
 settings.load_profile("kresp3d")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out on the second stack what takes long there and could find nothing new."""
+    if importlib.util.find_spec("tensorflow_io") is None:
+        return
+    reason = "takes long and says the same with every TensorFlow: run on the default stack"
+    for item in items:
+        if item.get_closest_marker("once"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
 
 CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".ts": "libx264", ".avi": "mpeg4", ".webm": "libvpx"}
 BITS = 8

@@ -6,7 +6,6 @@ run ── inference form ──▶ written aside ──▶ compared on test cli
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.network_info import QUANTIZE, NetworkInfo, Quantize
 from kresp3d.inference.open_engine import open_engine
 from kresp3d.run_folder import RunFolder
+from kresp3d.storage import reason
 
 ExportFormat = Literal["saved_model", "litert", "openvino", "onnx"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -334,10 +334,7 @@ def _disk_errors(folder: Path, state: str) -> Iterator[None]:
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        # TensorFlow names the operation around its message.
-        reason = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", reason)
         raise KrespError(
-            f"cannot export into {folder}: {' '.join(reason.split())[:300]}; {state}. "
+            f"cannot export into {folder}: {reason(error)}; {state}. "
             "Make room or put the permissions right, then export again"
         ) from error

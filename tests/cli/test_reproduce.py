@@ -47,6 +47,7 @@ def processes_of(session):
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_a_reproduction_that_is_killed_goes_on_to_tables_and_claims(config_file, tmp_path, capsys):
     out = tmp_path / "paper"
     arguments = ["reproduce", "--config", str(config_file), "--out", str(out), "--table", "3", "--seeds", "1"]

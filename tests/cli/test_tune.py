@@ -31,6 +31,7 @@ def config_file(tiny_config, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_a_sweep_that_is_killed_goes_on_and_a_trial_that_fails_does_not_end_it(config_file, tmp_path, capsys):
     out = tmp_path / "sweep"
     command = [sys.executable, "-m", "kresp3d", "tune", "--config", str(config_file), "--out", str(out)]

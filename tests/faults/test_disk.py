@@ -103,6 +103,7 @@ def test_scores_for_a_full_disk_are_a_sentence(mount, trained_run, tiny_config, 
     assert files(disk) == {"filler"}
 
 
+@pytest.mark.once
 def test_a_sweep_on_a_full_disk_is_a_sentence_and_goes_on_where_there_is_room(mount, tiny_config, tmp_path, capfd):
     config = tmp_path / "sweep.yaml"
     space = {"training.learning_rate": {"choice": [0.1, 0.05]}}

@@ -25,6 +25,8 @@ from kresp3d.data.workers import DecoderProcess, map_videos
 from kresp3d.errors import VideoError
 from kresp3d.text import printable, utf8
 
+pytestmark = pytest.mark.once
+
 #: Seconds that one file may take.
 TIME_LIMIT = 20
 #: Bytes that a process may have which decodes them all; a picture of 8K has 35 million pixels.

@@ -122,6 +122,7 @@ def test_refuses_a_single_class():
         small(classes=1)
 
 
+@pytest.mark.once
 def test_runs_on_the_jax_backend_with_the_same_outputs_and_without_tensorflow(tmp_path):
     pytest.importorskip("jax", reason="JAX is not installed; pip install kresp3d[dev]")
     model = small()

@@ -27,6 +27,7 @@ assert losses[1] < losses[0], losses
 """
 
 
+@pytest.mark.once
 def test_a_turn_is_steps_of_keras_own_training_on_jax():
     pytest.importorskip("jax", reason="JAX is not installed; pip install kresp3d[dev]")
     config = FOLDER.parents[1] / "configs" / "base.yaml"

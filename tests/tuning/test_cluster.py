@@ -62,6 +62,7 @@ def wait_until(condition, seconds=120.0):
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_every_trial_is_run_once_and_a_killed_workers_trial_by_another_and_the_chief_ends(member, tmp_path):
     first = member("--worker", "first", seconds=600)
     chief = member("--patience", "8")
@@ -87,6 +88,7 @@ def test_every_trial_is_run_once_and_a_killed_workers_trial_by_another_and_the_c
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_a_worker_with_another_configuration_is_sent_away(member, tmp_path):
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({"seed": 1, "tune": {"space": SPACE}}))
     member()
