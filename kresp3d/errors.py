@@ -4,6 +4,8 @@ Every error raised for a user's mistake is a `KrespError`: one sentence that say
 what was expected, what was received, where, and what to do. The command line prints it without a traceback.
 """
 
+import re
+
 from kresp3d.text import printable
 
 
@@ -35,3 +37,9 @@ class VideoError(KrespError):
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:
         # The default would call __init__ with the joined message only; worker processes pickle this error.
         return type(self), (self.path, self.reason)
+
+
+def sentence_in(text: str) -> str | None:
+    """The sentence of a `KrespError` in text such as a traceback from another process; `None` if there is none."""
+    found = re.search(r"^(?:[\w.]*\.)?(?:KrespError|UsageError): (.*)$", text, re.MULTILINE)
+    return found[1] if found else None

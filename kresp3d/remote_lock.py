@@ -56,7 +56,6 @@ def remote_lock(file: RemotePath, doing: str) -> Iterator[None]:
         "began": _began(os.getpid()),
     }
     ended = threading.Event()
-    taken: list[str] = []
 
     def renew() -> None:
         file.write_text(json.dumps({**own, "renewed": time.time()}) + "\n")
@@ -67,8 +66,8 @@ def remote_lock(file: RemotePath, doing: str) -> Iterator[None]:
                 other = _read(file)
                 if other is not None and other["id"] != own["id"]:
                     # This process stood still, or could not reach the store, for so long that it was taken for gone.
-                    taken.append(f"process {other['process']} on {other['host']}")
-                    logger.error("%s was taken over by %s: end one of the two", file.parent, taken[0])
+                    holder = f"process {other['process']} on {other['host']}"
+                    logger.error("%s was taken over by %s: end one of the two", file.parent, holder)
                     return
                 renew()
             except OSError as error:

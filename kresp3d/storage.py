@@ -25,7 +25,8 @@ from kresp3d.stores import open_store
 #: Schemes of file systems where a folder is there by itself.
 WITH_FOLDERS = {"hdfs"}
 
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/+(?=[^/]|$)")
+#: Of two letters at least; one is a drive.
+_SCHEME = r"[a-zA-Z][a-zA-Z0-9+.-]+"
 
 
 def location(path: str | os.PathLike[str]) -> Path:
@@ -55,7 +56,7 @@ def local(path: str | os.PathLike[str]) -> Path:
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Whether a path begins with a scheme."""
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", os.fspath(path)) is not None
+    return re.match(f"{_SCHEME}://", os.fspath(path)) is not None
 
 
 class RemotePath(PosixPath):
@@ -71,7 +72,7 @@ class RemotePath(PosixPath):
 
     def __str__(self) -> str:
         # pathlib takes two slashes for one.
-        return _SCHEME.sub(r"\1://", super().__str__(), count=1)
+        return re.sub(rf"({_SCHEME}):/+(?=[^/]|$)", r"\1://", super().__str__(), count=1)
 
     def __fspath__(self) -> str:
         return str(self)

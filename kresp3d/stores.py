@@ -10,13 +10,13 @@ import ctypes
 import functools
 import importlib.util
 import os
-import socket
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kresp3d.address import Address
 from kresp3d.ending import end_at_once
 from kresp3d.errors import KrespError, UsageError
 
@@ -192,13 +192,10 @@ def _connect(store: str, host: str, port: int) -> None:
     if proxy and host != "127.0.0.1":
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         host, port = parts.hostname or host, parts.port or 3128
-    try:
-        with socket.create_connection((host, port), timeout=_TIMEOUT):
-            return
-    except OSError as error:
-        raise KrespError(
-            f"{store}: {host}:{port} cannot be reached ({error.strerror or error}); check the network and the address"
-        ) from None
+    address = Address(host, port)
+    reason = address.unreachable(_TIMEOUT)
+    if reason is not None:
+        raise KrespError(f"{store}: {address} cannot be reached ({reason}); check the network and the address")
 
 
 _CHECKS: Mapping[str, Callable[[str], None]] = {

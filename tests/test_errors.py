@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from kresp3d.errors import KrespError, UsageError, VideoError
+from kresp3d.errors import KrespError, UsageError, VideoError, sentence_in
 
 
 @pytest.mark.parametrize(("error", "code"), [(KrespError("x"), 1), (UsageError("x"), 2), (VideoError("x", "y"), 1)])
@@ -22,3 +22,10 @@ def test_video_error_comes_whole_out_of_a_worker_process() -> None:
     error = pickle.loads(pickle.dumps(VideoError("walk/a.mp4", "no video stream")))
     assert isinstance(error, VideoError)
     assert (str(error), error.path, error.reason) == ("walk/a.mp4: no video stream", "walk/a.mp4", "no video stream")
+
+
+def test_a_sentence_is_found_in_what_another_process_says():
+    text = "Traceback:\n  File x\nkresp3d.errors.KrespError: the disk is full: free some\n\nmore"
+    assert sentence_in(text) == "the disk is full: free some"
+    assert sentence_in("UsageError: a key") == "a key"
+    assert sentence_in("ValueError: of KrespError: x") is None

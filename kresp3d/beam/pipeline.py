@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.errors import KrespError, UsageError, sentence_in
 from kresp3d.quiet import held_stderr
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def pipeline(options: PipelineOptions) -> Iterator[Pipeline]:
 
 def _sentence(text: str) -> str:
     """What a runner says of an error in a worker, which may be the whole traceback, in a line."""
-    found = re.search(r"^(?:[\w.]*\.)?(?:KrespError|UsageError): (.*)$", text, re.MULTILINE)
-    line = found[1] if found else " ".join(text.split())
+    line = sentence_in(text) or " ".join(text.split())
     return re.sub(r"\s*\[while running .*", "", line)[:500]
 
 

@@ -16,7 +16,7 @@ import click
 from kresp3d import __version__
 from kresp3d.ending import end
 from kresp3d.errors import KrespError
-from kresp3d.storage import is_remote
+from kresp3d.storage import is_remote, reason
 
 #: Command -> (module that has it as `command`, its line in the help). Modules are imported when the command is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -166,8 +166,7 @@ def describe(error: Exception) -> str:
         where = f"{error.filename}: " if error.filename is not None else ""
         return where + _SYSTEM_ERRORS[error.errno]
     if isinstance(error, OSError) and error.filename is not None and is_remote(str(error.filename)):
-        reason = " ".join(str(error.strerror or error).split())[:300]
-        return f"{error.filename} cannot be used ({reason}); check the store and the network, then try again"
+        return f"{error.filename} cannot be used ({reason(error)}); check the store and the network, then try again"
     lines = str(error).strip().splitlines()
     message = f": {lines[0].strip()[:400]}" if lines else ""
     return (

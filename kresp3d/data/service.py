@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import queue
-import re
 import socket
 import threading
 import time
@@ -25,7 +24,7 @@ from tensorflow.python.eager.cancellation import CancellationManager, Cancellati
 
 from kresp3d.address import Address
 from kresp3d.ending import end_at_once
-from kresp3d.errors import KrespError
+from kresp3d.errors import KrespError, sentence_in
 from kresp3d.stores import s3_environment
 
 #: Begins an address in the configuration.
@@ -95,10 +94,10 @@ def service_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.UnknownError as error:
-        found = re.search(r"^(?:[\w.]*\.)?KrespError: (.*)$", error.message, re.MULTILINE)
-        if found is None:
+        sentence = sentence_in(error.message)
+        if sentence is None:
             raise
-        raise KrespError(found[1]) from error
+        raise KrespError(sentence) from error
 
 
 def _check(address: Address) -> None:
