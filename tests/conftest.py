@@ -32,6 +32,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def load_file(path: Path) -> Any:
+    """Load a module of the tests, whose plain import fails with pytest 8.2 and --import-mode=importlib."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def reference() -> Any:
+    """The paper's method in plain NumPy, `nn/reference.py`."""
+    return load_file(Path(__file__).parent / "nn" / "reference.py")
+
+
+@pytest.fixture(scope="session")
+def keras_weights() -> Any:
+    """What brings the weights of a Keras network to the reference, `nn/keras_weights.py`."""
+    return load_file(Path(__file__).parent / "nn" / "keras_weights.py")
+
+
 CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".ts": "libx264", ".avi": "mpeg4", ".webm": "libvpx"}
 BITS = 8
 

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from keras import ops
 
-from kresp3d.layers import Bottleneck, Pseudo3D
-from kresp3d.models.inference_network import inference_network
+from kresp3d.nn.layers import ChannelAttention
+from kresp3d.nn.transforms import inference_form
+from kresp3d.nn.transforms.graph import producer
 
 #: Block, such as `res3_1` -> part of its module, `appearance`, `motion` or `feature_residual` -> mask of its channels.
 Gates = dict[str, dict[str, npt.NDArray[np.float32]]]
@@ -26,29 +26,24 @@ class AttentionGates:
     All is computed in float32 on the network's inference form, whatever its precision was.
 
     Args:
-        network: What `build_model` or `load_network` gives.
+        network: A trained network.
 
     Attributes:
         blocks: Names of the blocks that have attention; empty where the network has none, as `full3d`.
     """
 
     def __init__(self, network: keras.Model) -> None:
-        whole = inference_network(network)
-        blocks = [
-            block
-            for block in whole.layers
-            if isinstance(block, Bottleneck)
-            and isinstance(block.middle, Pseudo3D)
-            and block.middle.attention is not None
-        ]
-        self.blocks = tuple(block.name for block in blocks)
+        whole = inference_form(network)
+        attentions = [layer for layer in whole.layers if isinstance(layer, ChannelAttention)]
+        self.blocks = tuple(layer.name.removesuffix("_attention") for layer in attentions)
+        self._parts = [_part_channels(layer) for layer in attentions]
         self._shape = tuple(whole.input["frames"].shape[1:])
-        # What enters each block, from which its mask is computed once more. The output stands for networks without.
-        entering = keras.Model(whole.input, [*(block.input for block in blocks), whole.output])
+        # What is concatenated in each module. The output stands for networks without attention.
+        inside = keras.Model(whole.input, [*(layer.input for layer in attentions), whole.output])
 
         def masks(frames: Any) -> Any:
-            *inputs, _ = entering({"frames": frames}, training=False)
-            return [_masks(block, x) for block, x in zip(blocks, inputs, strict=True)]
+            *concatenated, _ = inside({"frames": frames}, training=False)
+            return [layer.mask(f)[:, :, 0, 0] for layer, f in zip(attentions, concatenated, strict=True)]
 
         signature = [tf.TensorSpec([None, *self._shape], tf.uint8)]
         self._masks = tf.function(masks, input_signature=signature, autograph=False)
@@ -74,20 +69,18 @@ class AttentionGates:
             )
         if not self.blocks:
             return {}
-        found = self._masks(tf.constant(frames))
-        return {
-            name: {part: mask.numpy() for part, mask in masks.items()}
-            for name, masks in zip(self.blocks, found, strict=True)
-        }
+        found: Gates = {}
+        for block, parts, mask in zip(self.blocks, self._parts, self._masks(tf.constant(frames)), strict=True):
+            ends = np.cumsum(list(parts.values()))[:-1]
+            found[block] = dict(zip(parts, np.split(mask.numpy(), ends, axis=-1), strict=True))
+        return found
 
 
-def _masks(block: Any, inputs: Any) -> dict[str, Any]:
-    """Mask `[B, T', C]` of each part of a block's module, where `inputs` enter the block."""
-    module = block.middle
-    branches = module.branches(block.reduce(inputs, training=False), training=False)
-    mask = module.attention.mask(ops.concatenate(list(branches.values()), axis=-1))[:, :, 0, 0]
-    ends = np.cumsum([branch.shape[-1] for branch in branches.values()])
-    return dict(zip(branches, ops.split(mask, ends[:-1].tolist(), axis=-1), strict=True))
+def _part_channels(attention: ChannelAttention) -> dict[str, int]:
+    """Channels of each part that a module concatenates before its attention, by name, in their order."""
+    block = attention.name.removesuffix("_attention")
+    parts = producer(attention.input).input
+    return {producer(part).name.removeprefix(f"{block}_"): part.shape[-1] for part in parts}
 
 
 @dataclass(frozen=True, slots=True)

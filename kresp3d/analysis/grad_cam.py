@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kresp3d.layers import Bottleneck
-from kresp3d.models.inference_network import inference_network
+from kresp3d.nn.transforms import inference_form
+from kresp3d.nn.transforms.graph import block_names
 
 #: Rows and columns that a block's picture should have to say where something is.
 LEAST_CELLS = 7
@@ -33,7 +33,7 @@ class GradCam:
     So the last two say little there or nothing; of the first two, the one nearer to the decision is taken.
 
     Args:
-        network: What `build_model` or `load_network` gives.
+        network: A trained network.
         layer: Name of a bottleneck, such as `res4_1`; by default as said above.
 
     Attributes:
@@ -45,10 +45,8 @@ class GradCam:
     """
 
     def __init__(self, network: keras.Model, layer: str | None = None) -> None:
-        whole = inference_network(network)
-        pictures = {
-            block.name: tuple(block.output.shape[2:4]) for block in whole.layers if isinstance(block, Bottleneck)
-        }
+        whole = inference_form(network)
+        pictures = {name: tuple(whole.get_layer(name).output.shape[2:4]) for name in block_names(whole)}
         self.layer = default_layer(pictures) if layer is None else layer
         if self.layer not in pictures:
             raise ValueError(f"GradCam: layer must be one of {', '.join(pictures)}, received {layer!r}")

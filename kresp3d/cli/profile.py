@@ -20,10 +20,10 @@ def command(config: Config, classes: int, as_json: bool) -> None:
     """Show every stage of a network: output shape, parameters, and multiply-adds for one clip."""
     import json
 
-    from kresp3d.analysis.profile import profile
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
+    from kresp3d.nn.profile import profile
 
-    result = profile(build_model(config.model, classes))
+    result = profile(P3DResNet(classes=classes, **dict(config.model)))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
         return

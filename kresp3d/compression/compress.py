@@ -14,13 +14,12 @@ import yaml
 from kresp3d.compression.kernels import choose_kernels
 from kresp3d.compression.quantization import begin_quantization
 from kresp3d.compression.report import note_before
-from kresp3d.compression.slimming import slim_network
 from kresp3d.config import CompressConfig, Config, Method, changed_keys, check_one_host, override_config, parse_config
 from kresp3d.errors import UsageError
 from kresp3d.export.calibration import calibration_frames
 from kresp3d.files import written_aside
 from kresp3d.inference.keras_engine import load_network
-from kresp3d.models.inference_network import folded_network
+from kresp3d.nn.transforms import fold, slim
 from kresp3d.run_folder import RunFolder
 
 #: Methods after which there is no other: their values would be trained apart.
@@ -181,9 +180,9 @@ def begin(source: RunFolder, run: RunFolder, network: keras.Model) -> None:
     if method == "qat":
         network = begin_quantization(network, calibration_frames(source))
     elif method == "slim":
-        network = slim_network(network, run.config.compress.width, calibration_frames(source))
+        network = slim(network, run.config.compress.width, calibration_frames(source))
     elif method == "cluster":
-        network = folded_network(network)
+        network = fold(network)
     with run.disk_errors():
         run.write_data_of(source)
         with written_aside(run.start_file) as temporary:

@@ -19,7 +19,7 @@ class Kernel:
     """The kernel of a convolution or a dense layer."""
 
     name: str
-    """Such as `res2_1/pseudo3d/motion`, `res2_1/pseudo3d/attention/gate` or `fc1`."""
+    """Such as `res2_1_motion`, `res2_1_attention` or `fc1`."""
     variable: keras.Variable
 
     @property
@@ -49,11 +49,7 @@ class Kernel:
 
 def kernels(network: keras.Model) -> list[Kernel]:
     """All kernels of a network, from its input to its output."""
-    return [Kernel(_layer_name(v.path), v) for v in network.trainable_variables if v.name == "kernel"]
-
-
-def _layer_name(path: str) -> str:
-    return path.removesuffix("/kernel").removesuffix("/conv")
+    return [Kernel(v.path.removesuffix("/kernel"), v) for v in network.trainable_variables if v.name == "kernel"]
 
 
 def choose_kernels(network: keras.Model, patterns: Sequence[str] | None) -> list[Kernel]:
@@ -61,7 +57,7 @@ def choose_kernels(network: keras.Model, patterns: Sequence[str] | None) -> list
 
     Args:
         network: The network.
-        patterns: Names of layers, of which `*` stands for any part, such as `res4*` or `*/motion`; `None` for those
+        patterns: Names of layers, of which `*` stands for any part, such as `res4*` or `*_motion`; `None` for those
             that `Kernel.is_default` says.
 
     Raises:

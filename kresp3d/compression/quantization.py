@@ -13,9 +13,10 @@ from keras import ops
 
 from kresp3d.compression.kernels import Kernel, kernels
 from kresp3d.compression.pruning import KeepZeros
-from kresp3d.layers import Bottleneck, RoundedRescaling, Rounding, Stem
-from kresp3d.layers.rounding import observing_ranges
-from kresp3d.models.inference_network import int8_network
+from kresp3d.compression.rounding import RangeObserver, Rounding
+from kresp3d.nn.layers import FactorizedConv
+from kresp3d.nn.transforms import round_int8
+from kresp3d.nn.transforms.graph import producer
 
 
 class Quantize(KeepZeros):
@@ -57,16 +58,15 @@ class RangedLayer:
     kernel: keras.Variable
     bias: keras.Variable
     rounding: Rounding
-    place: str
 
     def rounded_bias(self, kernel: Any) -> Any:
-        """The bias as a multiple of a step of the input times a step of the kernel, `[outputs]`.
+        """Return the bias as a multiple of a step of the input times a step of the kernel, `[outputs]`.
 
         Args:
             kernel: The rounded kernel.
         """
         axes = None if len(kernel.shape) == 2 else tuple(range(len(kernel.shape) - 1))
-        step = ops.max(ops.abs(kernel), axis=axes) / 127 * self.rounding.step(self.place)
+        step = ops.max(ops.abs(kernel), axis=axes) / 127 * self.rounding.step()
         bias = self.bias.value
         # A channel without weights has no step.
         nearest = ops.where(step > 0, ops.round(bias / ops.where(step > 0, step, 1.0)) * step, bias)
@@ -74,60 +74,28 @@ class RangedLayer:
 
 
 def layers_with_ranges(network: keras.Model) -> Iterator[RangedLayer]:
-    """The layers with kernels of a network that rounds, from its input to its output."""
+    """Find the layers with kernels of a network that rounds, from its input to its output."""
     for layer in network.layers:
-        if isinstance(layer, Stem):
-            before = _range_before(layer)
-            for conv in layer.convs:
-                yield RangedLayer(conv.conv.kernel, conv.conv.bias, *before)
-                before = (layer.rounding, conv.name)
-        elif isinstance(layer, Bottleneck):
-            yield from _ranges_inside(layer, _range_before(layer))
-        elif isinstance(layer, keras.layers.Dense):
-            yield RangedLayer(layer.kernel, layer.bias, *_range_before(layer))
-
-
-def _ranges_inside(block: Bottleneck, before: tuple[Rounding, str]) -> Iterator[RangedLayer]:
-    module = block.middle
-    attention = module.attention
-    end = (module.rounding if attention is None else attention.rounding, "output")
-    inputs = {
-        block.reduce: before,
-        module.appearance: (block.rounding, "reduce"),
-        module.motion: (block.rounding, "reduce"),
-        block.project: end,
-        block.shortcut: before,
-    }
-    for conv, place in inputs.items():
-        if conv is not None:
-            yield RangedLayer(conv.conv.kernel, conv.conv.bias, *place)
-    if attention is not None:
-        mean = "mean" if attention.pool == "space_time" else "picture_mean"
-        yield RangedLayer(attention.gate.kernel, attention.gate.bias, attention.rounding, mean)
-
-
-def _range_before(layer: keras.layers.Layer) -> tuple[Rounding, str]:
-    """Where the input of a network's layer was rounded last."""
-    operation = layer.input._keras_history.operation
-    while not isinstance(operation, Rounding | RoundedRescaling | Bottleneck):
-        # A max-pool, or dropout, which is none when the network is used.
-        operation = operation.input._keras_history.operation
-    if isinstance(operation, Rounding):
-        return operation, "output"
-    if isinstance(operation, RoundedRescaling):
-        return operation.rounding, "sum" if operation.offset else "product"
-    return operation.rounding, "output"
+        if isinstance(layer, FactorizedConv | keras.layers.Dense):
+            before = producer(layer.input)
+            while not isinstance(before, Rounding):
+                # A max-pool, a reshape, or dropout, which is none when the network is used.
+                before = producer(before.input)
+            yield RangedLayer(layer.kernel, layer.bias, before)
 
 
 def begin_quantization(network: keras.Model, clips: Iterable[npt.NDArray[np.uint8]]) -> keras.Model:
-    """What quantisation-aware training begins with: the network with folded batch norms, whose activations are rounded.
+    """Make what quantisation-aware training begins with: the network with folded batch norms and rounded activations.
 
     Args:
         network: A trained network.
         clips: Batches of training clips, uint8 `[B, T+s, S, S, 3]`, whose activations give the ranges at first.
     """
-    begun = int8_network(network)
-    with observing_ranges():
-        for frames in clips:
-            begun({"frames": frames}, training=False)
+    observed = round_int8(network, RangeObserver)
+    for frames in clips:
+        observed({"frames": frames}, training=False)
+    begun = round_int8(network, Rounding)
+    for layer in begun.layers:
+        if isinstance(layer, Rounding):
+            layer.set_weights(observed.get_layer(layer.name).get_weights())
     return begun

@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from kresp3d.compression.kernels import kernels
+from kresp3d.compression.rounding import rounds_as_int8
 from kresp3d.errors import KrespError
 from kresp3d.files import write_text
 from kresp3d.inference.keras_engine import load_network
-from kresp3d.models.inference_network import inference_network, rounds_as_int8
+from kresp3d.nn.transforms import inference_form
 from kresp3d.run_folder import RunFolder
 
 logger = logging.getLogger("kresp3d")
@@ -48,7 +49,7 @@ class Size:
     @classmethod
     def of(cls, network: keras.Model) -> Size:
         """Measure a network as it was trained."""
-        folded = inference_network(network)
+        folded = inference_form(network)
         found = kernels(folded)
         content = b"".join(np.ascontiguousarray(values).tobytes() for values in folded.get_weights())
         file = _litert(network)

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kresp3d.compression.kernels import kernels
+from kresp3d.compression.rounding import rounds_as_int8
 from kresp3d.errors import KrespError
 from kresp3d.inference.litert_engine import LiteRTEngine, pack
 from kresp3d.inference.network_info import NetworkInfo, Quantize
-from kresp3d.models.inference_network import inference_network, rounds_as_int8
+from kresp3d.nn.transforms import inference_form
 from kresp3d.quiet import held_stderr
 
 #: Fewest clips on which the range of every tensor is measured: with fewer, values of new clips fall out of it.
@@ -120,7 +121,7 @@ def convert(trained: keras.Model, quantize: Quantize, clips: npt.NDArray[np.uint
     import tensorflow as tf
 
     # The converter quantises an input only where it is a float.
-    network = inference_network(trained, input_dtype="float32" if quantize == "int8" else "uint8")
+    network = inference_form(trained, input_dtype="float32" if quantize == "int8" else "uint8", unsigned=True)
     frames = network.input["frames"]
     spec = keras.InputSpec(shape=(1, *frames.shape[1:]), dtype=frames.dtype, name="frames")
     target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
@@ -152,7 +153,7 @@ def convert_rounded(trained: keras.Model) -> bytes:
     from kresp3d.compression.quantization import rounded
     from kresp3d.compression.tfmot_bridge import round_in_fixed_range
 
-    network = inference_network(trained, input_dtype="float32")
+    network = inference_form(trained, input_dtype="float32")
     shape = network.input["frames"].shape[1:]
 
     # The converter takes ranges from operations that round, and these stand for integers in the file.

@@ -9,7 +9,7 @@ import keras
 from kresp3d.errors import KrespError
 from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.onnx_engine import DIGEST_KEY, INFO_KEY, NO_DIGEST, sign
-from kresp3d.models.inference_network import inference_network
+from kresp3d.nn.transforms import inference_form
 
 
 def write_onnx(trained: keras.Model, info: NetworkInfo, path: Path) -> None:
@@ -33,7 +33,7 @@ def write_onnx(trained: keras.Model, info: NetworkInfo, path: Path) -> None:
         raise KrespError(f"ONNX cannot be written ({error}); install it by `pip install 'kresp3d[onnx]'`") from None
     frames = keras.InputSpec("uint8", (None, *info.clip.shape), name="frames")
     # The signature is given since Keras finds it by itself only in a network that has been run.
-    inference_network(trained).export(str(path), format="onnx", verbose=False, input_signature=[{"frames": frames}])
+    inference_form(trained).export(str(path), format="onnx", verbose=False, input_signature=[{"frames": frames}])
 
     # tf2onnx keeps the name of the input alone.
     network = onnx.load(path)

@@ -11,7 +11,7 @@ import keras
 
 from kresp3d.inference.network_info import NetworkInfo, sha256
 from kresp3d.inference.openvino_engine import INFO_KEY, WEIGHTS_KEY, load_openvino
-from kresp3d.models.inference_network import inference_network
+from kresp3d.nn.transforms import inference_form
 
 
 def write_openvino(trained: keras.Model, info: NetworkInfo, path: Path) -> None:
@@ -33,7 +33,7 @@ def write_openvino(trained: keras.Model, info: NetworkInfo, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, _write_errors(path):
         # Keras names the input; the rest is added here. Written elsewhere, since what is read stays mapped.
         plain = Path(folder) / "network.xml"
-        inference_network(trained).export(str(plain), format="openvino", verbose=False)
+        inference_form(trained).export(str(plain), format="openvino", verbose=False)
         network = openvino.Core().read_model(plain)
         network.output(0).tensor.set_names({"probabilities"})
         network.set_rt_info(info.model_copy(update={"format": "openvino"}).to_text(), INFO_KEY)

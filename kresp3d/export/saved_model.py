@@ -22,7 +22,7 @@ from kresp3d.data.sampling import clip_indices
 from kresp3d.export.serving import write_warmup
 from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.saved_model_engine import INFO_FILE
-from kresp3d.models.inference_network import inference_network
+from kresp3d.nn.transforms import inference_form
 
 #: Clips of a video that run through the network at once. More are no faster on a CPU, and each takes as much memory as
 #: the largest activations: 0.3 GB in the network of the paper's Table 1.
@@ -52,7 +52,7 @@ def write_saved_model(trained: keras.Model, info: NetworkInfo, folder: Path) -> 
     with tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
         labels.write_text("".join(f"{label}\n" for label in info.labels), encoding="utf-8")
-        network = inference_network(trained)
+        network = inference_form(trained)
         # A module with the variables alone: whoever loads it meets no Keras object.
         module = tf.Module(name="kresp3d")
         module.weights = [variable.value for variable in network.variables]

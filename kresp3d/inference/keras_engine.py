@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-import kresp3d.layers  # noqa: F401  (a saved network names its layers, and Keras finds them by this import)
+import kresp3d.nn  # noqa: F401  (a saved network names its layers, and Keras finds them by this import)
+from kresp3d.compression.rounding import rounds_as_int8
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.errors import KrespError
 from kresp3d.files import at_hand
 from kresp3d.inference.engine import Engine, Precision
-from kresp3d.inference.network_info import NetworkInfo, sha256
-from kresp3d.models.inference_network import inference_network
+from kresp3d.inference.network_info import OTHER_WIRING, NetworkInfo, sha256
+from kresp3d.nn.transforms import inference_form
 from kresp3d.run_folder import RunFolder
 
 #: What Keras, zipfile and h5py raise for a file that is damaged, or that names layers or packages that are none.
@@ -48,13 +49,23 @@ def load_network_file(path: Path) -> keras.Model:
     try:
         with at_hand(path) as file:
             with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()
-            if damaged:
-                raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
+                _check_wiring(archive, path)
             return keras.models.load_model(file, compile=False)
     except _NO_NETWORK as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise KrespError(f"{path} cannot be loaded ({reason}); expected a network saved by `kresp3d train`") from error
+
+
+def _check_wiring(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse a network whose blocks were layers of their own, as in format 1.
+
+    Raises:
+        KrespError: If it is one.
+    """
+    if b'"kresp3d>Bottleneck"' in archive.read("config.json"):
+        raise KrespError(f"{path} {OTHER_WIRING}; train it again")
 
 
 def network_info(run: RunFolder) -> NetworkInfo:
@@ -83,7 +94,8 @@ class KerasEngine(Engine):
     def __init__(self, run: RunFolder, *, precision: Precision = "float32") -> None:
         trained = load_network(run)
         super().__init__(network_info(run), batch_size=run.config.evaluation.batch_size)
-        self.network = inference_network(trained, precision=precision)
+        # A network that rounds as an int8 file does computes in float32.
+        self.network = inference_form(trained, precision="float32" if rounds_as_int8(trained) else precision)
 
         # One signature for batches of every size: the last, smaller one is not traced again.
         def forward(frames: Any) -> Any:

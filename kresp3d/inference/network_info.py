@@ -16,8 +16,14 @@ Format = Literal["keras", "saved_model", "litert", "openvino", "onnx"]
 Quantize = Literal["none", "float16", "dynamic", "int8"]
 QUANTIZE: tuple[Quantize, ...] = get_args(Quantize)
 
-#: Version of this description. A reader refuses any other.
-VERSION: Final = 1
+#: Version of this description, and of the wiring of the network that it describes. A reader refuses any other.
+VERSION: Final = 2
+
+#: Why networks of version 1 are refused.
+OTHER_WIRING = (
+    "holds a network of format 1, which took the feature residual of the pseudo-3D module's input, not of its motion "
+    "feature as the paper does"
+)
 
 
 class NetworkInfo(BaseModel):
@@ -25,7 +31,7 @@ class NetworkInfo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     """Of this description."""
     kresp3d: str = __version__
     """The release that wrote it."""
@@ -62,6 +68,8 @@ class NetworkInfo(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
+            if key == "version" and first["input"] == 1:
+                raise KrespError(f"{path} {OTHER_WIRING}; train it again, and export that") from None
             if key == "version":
                 raise KrespError(
                     f"{path} was exported by another version of kresp3d (its description is of version "

@@ -51,13 +51,13 @@ def _survey(models: dict[str, ModelConfig], classes: int) -> Survey:
     import keras
     import tensorflow as tf
 
-    from kresp3d.analysis.profile import profile
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
+    from kresp3d.nn.profile import profile
 
     costs = {}
     for row, model in models.items():
         try:
-            found = profile(build_model(model, classes))
+            found = profile(P3DResNet(classes=classes, **dict(model)))
         except ValueError as error:
             reason = " ".join(str(error).split())[:300]
             raise UsageError(f"row {row}: the network cannot be built with this configuration: {reason}") from None

@@ -50,7 +50,7 @@ class ExplainedClips:
 
         Args:
             log: Where to.
-            network: What `build_model` gives; not changed.
+            network: The network; not changed.
             step: The epoch.
         """
         gates = AttentionGates(network)(self.frames)

@@ -21,8 +21,8 @@ from kresp3d.data.records import damage_named
 from kresp3d.data.service import service_errors
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.keras_engine import load_network_file
-from kresp3d.layers import Bottleneck
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
+from kresp3d.nn.transforms import recompute_blocks
 from kresp3d.run_folder import RunFolder, code_digest, package_versions
 from kresp3d.text import clock
 from kresp3d.training.averages import AveragedValidation
@@ -262,7 +262,7 @@ def _first_network(run: RunFolder) -> keras.Model:
             f"{run.path} has no network to compress (start.keras); begin by `kresp3d compress RUN`, which also sets "
             "compress.methods"
         )
-    return build_model(run.config.model, len(run.classes))
+    return P3DResNet(classes=len(run.classes), **dict(run.config.model))
 
 
 def compile_model(
@@ -276,7 +276,7 @@ def compile_model(
     """Give a network its loss, optimiser and metrics.
 
     Args:
-        network: What `build_model` gives.
+        network: A `P3DResNet`, or what a transform made of one.
         config: How it is trained.
         classes: Number of classes.
         steps: Training steps in an epoch.
@@ -286,10 +286,8 @@ def compile_model(
     Returns:
         A second model on the same layers, so that what is saved of `network` holds no optimiser or loss.
     """
-    for layer in network.layers:
-        if isinstance(layer, Bottleneck):
-            layer.gradient_checkpointing = config.gradient_checkpointing
-    model = ScoredModel(network.input, network.output, name=network.name)
+    graph = recompute_blocks(network) if config.gradient_checkpointing else network
+    model = ScoredModel(graph.input, graph.output, name=network.name)
     if compression is not None:
         # Which sees the kernels as they are; the layers cast them for themselves.
         model.dtype_policy = "float32"

@@ -67,10 +67,10 @@ def _describe(config: Config, classes: int) -> tuple[str, int]:
     os.environ["KERAS_BACKEND"] = "jax"
     import jax
 
-    from kresp3d.analysis.profile import profile
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
+    from kresp3d.nn.profile import profile
 
-    return jax.devices()[0].device_kind, 2 * profile(build_model(config.model, classes)).macs
+    return jax.devices()[0].device_kind, 2 * profile(P3DResNet(classes=classes, **dict(config.model))).macs
 
 
 def _jax(config: Config, classes: int, batch: int) -> Work:
@@ -78,11 +78,11 @@ def _jax(config: Config, classes: int, batch: int) -> Work:
     import jax
     import keras
 
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
     from kresp3d.training.loss import SmoothedCrossEntropy
 
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = build_model(config.model, classes)
+    model = P3DResNet(classes=classes, **dict(config.model))
     settings = config.training
     model.compile(
         keras.optimizers.SGD(

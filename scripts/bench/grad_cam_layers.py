@@ -35,7 +35,7 @@ def main() -> None:
     from kresp3d.analysis.grad_cam import GradCam
     from kresp3d.data.pipeline import evaluation_dataset
     from kresp3d.inference.keras_engine import KerasEngine, load_network
-    from kresp3d.layers import Bottleneck
+    from kresp3d.nn.transforms.graph import block_names
     from kresp3d.run_folder import RunFolder
 
     run = RunFolder.open(options.run)
@@ -59,7 +59,7 @@ def main() -> None:
 
     print(f"{len(clips)} clips, mean score {scores[number, classes].mean():.2f}, moving {moving.mean():.1%}\n")
     print("| maps of | on moving pixels, × chance | score left |\n|---|---:|---:|")
-    for block in (layer.name for layer in network.layers if isinstance(layer, Bottleneck)):
+    for block in block_names(network):
         cam = GradCam(network, block)
         measure(f"{block}, {cam.cells[0]}×{cam.cells[1]} cells", over(cam, clips, classes))
     random = np.random.default_rng(0).random((len(clips) * moving.shape[1], 8, 8, 1), np.float32)

@@ -81,12 +81,12 @@ def _train(config: Config, from_records: bool, steps: int) -> Work:
     import tensorflow as tf
 
     from kresp3d.data.pipeline import training_dataset
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
     from kresp3d.training.fit import compile_model
 
     records = prepare(config.data)
     keras.config.set_dtype_policy(config.training.precision)
-    network = build_model(config.model, len(records.classes))
+    network = P3DResNet(classes=len(records.classes), **dict(config.model))
     model = compile_model(network, config.training, len(records.classes), steps=100)
     model.make_train_function()
     dataset = training_dataset(records.split("train"), records.folder, records.classes, config)

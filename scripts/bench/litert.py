@@ -37,11 +37,11 @@ def main() -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     from kresp3d.config import load_config
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
 
     config = load_config(options.config, options.set)
     keras.utils.set_random_seed(0)
-    files = write(build_model(config.model, options.classes))
+    files = write(P3DResNet(classes=options.classes, **dict(config.model)))
     shape = (config.model.frames + config.model.step, config.model.size, config.model.size, 3)
     clip = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
     interpreters: dict[str, Any] = {}
@@ -72,7 +72,7 @@ def main() -> None:
 def write(network: Any) -> dict[str, bytes]:
     """The LiteRT files that are compared."""
     from kresp3d.export.litert import convert
-    from kresp3d.layers import FactorizedConv
+    from kresp3d.nn.layers import FactorizedConv
 
     # All of a network's speed and none of its accuracy: two clips are enough.
     clips = np.random.default_rng(1).integers(0, 256, (2, *network.input["frames"].shape[1:]), np.uint8)
@@ -90,7 +90,7 @@ def call_conv3d(layer: Any, inputs: Any) -> Any:
     kernel = ops.reshape(layer.kernel, (time_size, space, space, -1, layer.filters))
     stride = (1, layer.spatial_stride, layer.spatial_stride)
     x = ops.conv(inputs, kernel, strides=stride, padding="same", data_format="channels_last")
-    return x if layer.bias is None else x + layer.bias
+    return layer.activation(x if layer.bias is None else x + layer.bias)
 
 
 def score(interpreter: Any, clip: np.ndarray) -> np.ndarray:

@@ -122,9 +122,9 @@ def write(trained: Any, calibration: np.ndarray, folder: Path) -> dict[str, byte
 def _with_float_input(trained: Any, tf: Any) -> bytes:
     import keras
 
-    from kresp3d.models.inference_network import inference_network
+    from kresp3d.nn.transforms import inference_form
 
-    network = inference_network(trained, input_dtype="float32")
+    network = inference_form(trained, input_dtype="float32")
     spec = keras.InputSpec(shape=(1, *network.input["frames"].shape[1:]), dtype="float32", name="frames")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.tflite"

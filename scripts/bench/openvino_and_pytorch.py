@@ -84,11 +84,11 @@ def _write_networks(folder: Path, config: Config, classes: int) -> None:
     from kresp3d.export.onnx import write_onnx
     from kresp3d.export.openvino import write_openvino
     from kresp3d.inference.keras_engine import network_info
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
     from kresp3d.run_folder import RunFolder
 
     keras.utils.set_random_seed(0)
-    network = build_model(config.model, classes)
+    network = P3DResNet(classes=classes, **dict(config.model))
     run = RunFolder.create(folder / "run", config)
     (run.path / "classes.txt").write_text("".join(f"class {number}\n" for number in range(classes)))
     network.save(run.model_file)

@@ -1,6 +1,6 @@
 """The network of the paper's Table 1 in PyTorch, as one would write it there: `Conv3d` and `BatchNorm3d` throughout.
 
-What `kresp3d.models.build_model` builds, for speed comparisons; `copy_weights` takes the weights of one.
+A `kresp3d.P3DResNet`, for speed comparisons; `copy_weights` takes the weights of one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kresp3d.config import ModelConfig
+from kresp3d.nn.transforms.graph import block_names
 
 if TYPE_CHECKING:
     import keras
-
-    from kresp3d.layers import ConvNorm
 
 
 def conv_norm(channels: int, filters: int, kernel: tuple[int, int], stride: int = 1) -> nn.Sequential:
@@ -54,16 +53,15 @@ class Pseudo3D(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.stride = stride
         self.appearance = conv_norm(channels, channels, (1, 3), stride)
         self.motion = conv_norm(channels, channels, (3, 1), stride)
         self.gate = nn.Linear(3 * channels, 3 * channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """From `[B, C, T, H, W]` to `[B, 3 * C, T, H / stride, W / stride]`."""
-        kept = x[..., :: self.stride, :: self.stride]
-        residual = functional.pad((kept[:, :, 1:] - kept[:, :, :-1]).abs(), (0, 0, 0, 0, 0, 1))
-        f = torch.cat([self.appearance(x).relu_(), self.motion(x).relu_(), residual], dim=1)
+        motion = self.motion(x).relu_()
+        residual = functional.pad((motion[:, :, 1:] - motion[:, :, :-1]).abs(), (0, 0, 0, 0, 0, 1))
+        f = torch.cat([self.appearance(x).relu_(), motion, residual], dim=1)
         mask = self.gate(f.mean(dim=(2, 3, 4))).sigmoid()
         return f * (mask + 1)[:, :, None, None, None]
 
@@ -75,13 +73,13 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.reduce = conv_norm(channels, filters, (1, 1))
         self.middle = Pseudo3D(filters, stride)
-        self.project = conv_norm(3 * filters, filters, (1, 1))
+        self.restore = conv_norm(3 * filters, filters, (1, 1))
         same_shape = stride == 1 and channels == filters
         self.shortcut = nn.Identity() if same_shape else conv_norm(channels, filters, (1, 1), stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """From `[B, channels, T, H, W]` to `[B, filters, T, H / stride, W / stride]`."""
-        y = self.project(self.middle(self.reduce(x).relu_()))
+        y = self.restore(self.middle(self.reduce(x).relu_()))
         return y.add_(self.shortcut(x)).relu_()
 
 
@@ -129,40 +127,40 @@ def copy_weights(source: keras.Model, target: Network) -> None:
     end alone and PyTorch at both sides: the same work, on other pixels.
 
     Args:
-        source: What `build_model` gives, of the same configuration.
+        source: A `P3DResNet` of the same configuration.
         target: Of the same configuration and number of classes.
     """
     for name in ("rgb_stem", "residual_stem"):
         stem = getattr(target, name)
-        for conv, layer in zip((stem.conv1, stem.conv2), source.get_layer(name).convs, strict=True):
-            _copy_conv_norm(layer, conv)
-    blocks = [layer for layer in source.layers if layer.name.startswith("res") and hasattr(layer, "middle")]
-    for layer, block in zip(blocks, target.stages, strict=True):
-        _copy_conv_norm(layer.reduce, block.reduce)
-        _copy_conv_norm(layer.middle.appearance, block.middle.appearance)
-        _copy_conv_norm(layer.middle.motion, block.middle.motion)
-        _copy_dense(layer.middle.attention.gate, block.middle.gate)
-        _copy_conv_norm(layer.project, block.project)
-        if layer.shortcut is not None:
-            _copy_conv_norm(layer.shortcut, block.shortcut)
-    _copy_dense(source.get_layer("fc1"), target.fc1)
-    _copy_dense(source.get_layer("fc2"), target.fc2)
+        _copy_conv_norm(source, f"{name}_appearance", stem.conv1)
+        _copy_conv_norm(source, f"{name}_motion", stem.conv2)
+    for name, block in zip(block_names(source), target.stages, strict=True):
+        _copy_conv_norm(source, f"{name}_reduce", block.reduce)
+        _copy_conv_norm(source, f"{name}_appearance", block.middle.appearance)
+        _copy_conv_norm(source, f"{name}_motion", block.middle.motion)
+        _copy_dense(source, f"{name}_attention", block.middle.gate)
+        _copy_conv_norm(source, f"{name}_restore", block.restore)
+        if isinstance(block.shortcut, nn.Sequential):
+            _copy_conv_norm(source, f"{name}_shortcut", block.shortcut)
+    _copy_dense(source, "fc1", target.fc1)
+    _copy_dense(source, "fc2", target.fc2)
 
 
-def _copy_conv_norm(source: ConvNorm, target: nn.Sequential) -> None:
+def _copy_conv_norm(source: keras.Model, name: str, target: nn.Sequential) -> None:
     conv, norm = target
-    (kernel,) = source.conv.get_weights()
+    (kernel,) = source.get_layer(name).get_weights()
     # [k, k, in, out] or [k, 1, in, out]; the axes that a FactorizedConv leaves out have length 1.
     _assign(conv.weight, np.transpose(kernel, (3, 2, 0, 1)).reshape(conv.weight.shape))
-    norm.eps = source.norm.epsilon
+    layer = source.get_layer(f"{name}_norm")
+    norm.eps = layer.epsilon
     for tensor, values in zip(
-        (norm.weight, norm.bias, norm.running_mean, norm.running_var), source.norm.get_weights(), strict=True
+        (norm.weight, norm.bias, norm.running_mean, norm.running_var), layer.get_weights(), strict=True
     ):
         _assign(tensor, values)
 
 
-def _copy_dense(source: keras.layers.Dense, target: nn.Linear) -> None:
-    kernel, bias = source.get_weights()
+def _copy_dense(source: keras.Model, name: str, target: nn.Linear) -> None:
+    kernel, bias = source.get_layer(name).get_weights()
     _assign(target.weight, kernel.T)
     _assign(target.bias, bias)
 

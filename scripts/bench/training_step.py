@@ -116,12 +116,12 @@ def _ours(config: Config, classes: int, batch: int, precision: str, threads: int
     import keras
     import tensorflow as tf
 
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
     from kresp3d.training.fit import compile_model
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     keras.config.set_dtype_policy("float32" if precision == "float32" else "mixed_bfloat16")
-    model = compile_model(build_model(config.model, classes), config.training, classes, steps=100)
+    model = compile_model(P3DResNet(classes=classes, **dict(config.model)), config.training, classes, steps=100)
     model.make_train_function()
     frames, labels = random_batch(config, classes, batch)
     batches = iter(tf.data.Dataset.from_tensors(({"frames": frames}, labels)).repeat())

@@ -6,7 +6,7 @@ import pytest
 
 from kresp3d.config import Config
 from kresp3d.files import write_text
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
 from kresp3d.run_folder import RunFolder
 
 CLASSES = ("bend", "jump $1", "walk")
@@ -30,10 +30,10 @@ def make_run(tmp_path):
         run = RunFolder.create(tmp_path / "run", config, overwrite=True)
         write_text(run.path / "classes.txt", "".join(f"{name}\n" for name in CLASSES))
         keras.utils.set_random_seed(0)
-        network = build_model(config.model, len(CLASSES))
+        network = P3DResNet(classes=len(CLASSES), **dict(config.model))
         random = np.random.default_rng(0)
         for weight in network.weights:
-            if "gate" in weight.path:
+            if "attention" in weight.path:
                 weight.assign(random.normal(size=weight.shape))
         network.save(run.model_file)
         return run

@@ -3,20 +3,19 @@ import numpy as np
 import pytest
 
 from kresp3d.analysis.attention import AttentionGates, Weight, stage_weights
-from kresp3d.config import ModelConfig
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
 
 SMALL = {"frames": 4, "size": 16, "step": 1, "width": 4, "blocks": (1, 2), "fc1": 8}
 
 
 def network(**settings):
     keras.utils.set_random_seed(0)
-    model = build_model(ModelConfig(**{**SMALL, **settings}), 3)
+    model = P3DResNet(classes=3, **{**SMALL, **settings})
     random = np.random.default_rng(0)
     for weight in model.weights:
         if "moving" in weight.path or "gamma" in weight.path:
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
-        if "gate" in weight.path:
+        if "attention" in weight.path:
             weight.assign(random.normal(size=weight.shape))
     return model
 
@@ -25,65 +24,34 @@ def clips(count=2):
     return np.random.default_rng(1).integers(0, 256, (count, 5, 16, 16, 3), np.uint8)
 
 
-def convolved(x, kernel, stride):
-    """A 2D convolution of `[..., H, W, C]` with zeros around, as TensorFlow's "same" lays them."""
-    *_, height, width, _ = x.shape
-    size_h, size_w = kernel.shape[:2]
-    rows, columns = -(-height // stride), -(-width // stride)
-    pad_h = max((rows - 1) * stride + size_h - height, 0)
-    pad_w = max((columns - 1) * stride + size_w - width, 0)
-    around = ((0, 0),) * (x.ndim - 3)
-    x = np.pad(x, (*around, (pad_h // 2, pad_h - pad_h // 2), (pad_w // 2, pad_w - pad_w // 2), (0, 0)))
-    out = np.zeros((*x.shape[:-3], rows, columns, kernel.shape[-1]))
-    for i in range(size_h):
-        for j in range(size_w):
-            window = x[..., i : i + rows * stride : stride, j : j + columns * stride : stride, :][
-                ..., :rows, :columns, :
-            ]
-            out += window @ kernel[i, j]
-    return out
-
-
-def normalised(x, layer):
-    gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in layer.norm.get_weights())
-    return np.maximum((x - mean) / np.sqrt(variance + layer.norm.epsilon) * gamma + beta, 0)
-
-
-def masks_by_hand(model, block, frames, per_frame=False):
-    """The masks of a block in NumPy, from the weights alone, after what Keras says enters the block."""
-    layer = model.get_layer(block)
-    x = keras.Model(model.input, layer.input)({"frames": frames}, training=False).numpy().astype(np.float64)
-    stride = layer.spatial_stride
-    x = normalised(x @ np.asarray(layer.reduce.conv.kernel, np.float64)[0, 0], layer.reduce)
-    module = layer.middle
-    appearance = normalised(convolved(x, np.asarray(module.appearance.conv.kernel), stride), module.appearance)
-    thin = x[:, :, ::stride, ::stride]
-    batch, time, height, width, channels = thin.shape
-    moving = convolved(thin.reshape(batch, time, height * width, channels), np.asarray(module.motion.conv.kernel), 1)
-    motion = normalised(moving.reshape(batch, time, height, width, -1), module.motion)
-    parts = {"appearance": appearance, "motion": motion}
-    if module.feature_residual is not None:
-        parts["feature_residual"] = np.abs(np.diff(thin, axis=1, append=thin[:, -1:]))
-    pooled = np.concatenate(list(parts.values()), -1).mean(axis=(2, 3) if per_frame else (1, 2, 3), keepdims=True)
-    kernel, bias = module.attention.gate.get_weights()
-    mask = (1 / (1 + np.exp(-(pooled @ kernel + bias))))[:, :, 0, 0]
-    found, start = {}, 0
-    for name, part in parts.items():
-        found[name] = mask[..., start : start + part.shape[-1]]
-        start += part.shape[-1]
-    return found
+def masks_by_hand(reference, keras_weights, model, block, frames, settings):
+    """The masks of a block by the reference, from the weights alone, after what Keras says enters the block."""
+    x = keras.Model(model.input, model.get_layer(f"{block}_reduce").input)({"frames": frames}, training=False)
+    stride = 2 if block == "res3_1" else 1
+    weights = keras_weights.bottleneck(reference, model, block, stride)
+    f = reference.conv_norm(np.asarray(x, np.float64), weights.reduce)
+    parts = {
+        "appearance": reference.conv_norm(f, weights.middle.appearance, stride),
+        "motion": reference.conv_norm(f, weights.middle.motion, stride),
+    }
+    if settings.get("feature_residual", True):
+        parts["feature_residual"] = reference.feature_residual(parts["motion"])
+    f_cat = np.concatenate(list(parts.values()), axis=-1)
+    mask = reference.attention_mask(f_cat, weights.middle.attention, settings.get("attention_pool", "space_time"))
+    channels = np.split(mask[:, :, 0, 0], np.cumsum([part.shape[-1] for part in parts.values()])[:-1], axis=-1)
+    return dict(zip(parts, channels, strict=True))
 
 
 @pytest.mark.parametrize(
     "settings",
     [{}, {"attention_pool": "space"}, {"feature_residual": False}, {"modality": "residual"}, {"expansion": 4}],
 )
-def test_masks_are_those_of_a_computation_by_hand(settings):
+def test_masks_are_those_of_a_computation_by_hand(reference, keras_weights, settings):
     model, frames = network(**settings), clips()
     found = AttentionGates(model)(frames)
     assert list(found) == ["res2_1", "res3_1", "res3_2"]
     for block, parts in found.items():
-        expected = masks_by_hand(model, block, frames, settings.get("attention_pool") == "space")
+        expected = masks_by_hand(reference, keras_weights, model, block, frames, settings)
         assert list(parts) == list(expected)
         for part, mask in parts.items():
             assert mask.dtype == np.float32
@@ -103,12 +71,7 @@ def test_without_attention_there_are_no_blocks(settings):
 
 
 def test_mixed_precision_networks_are_read_in_float32():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        mixed = network()
-    finally:
-        keras.config.set_dtype_policy("float32")
-    plain = network()
+    mixed, plain = network(dtype="mixed_bfloat16"), network()
     for source, target in zip(plain.weights, mixed.weights, strict=True):
         target.assign(source)
     expected = AttentionGates(plain)(clips())

@@ -128,7 +128,7 @@ def test_tensorboard_compares_runs_by_their_settings_and_accuracies(trained_run)
 def test_tensorboard_gets_the_graph_of_the_network(trained_run):
     events = EventAccumulator(str(trained_run / "logs"))
     events.Reload()
-    assert any(node.name.startswith("p3d_both/res2_1/pseudo3d/motion/") for node in events.Graph().node)
+    assert any(node.name.startswith("p3d_both/res2_1_motion/") for node in events.Graph().node)
 
 
 def test_measuring_again_replaces_what_tensorboard_shows(run, read_events):

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from kresp3d.compression.methods import training_callback
 from kresp3d.compression.quantization import begin_quantization
-from kresp3d.config import CompressConfig, ModelConfig, TrainingConfig
-from kresp3d.models.inference_network import folded_network
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.config import CompressConfig, TrainingConfig
+from kresp3d.nn import P3DResNet
+from kresp3d.nn.transforms import fold
 from kresp3d.training.averages import kept_weights
 from kresp3d.training.fit import compile_model
 from kresp3d.training.strategy import make_strategy
@@ -30,9 +30,9 @@ def compressed(method: str, training: TrainingConfig) -> list[np.ndarray]:
     keras.utils.set_random_seed(0)
     strategy = make_strategy(training)
     with strategy.scope() if strategy else contextlib.nullcontext():
-        network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8, dropout=0.0), 3)
+        network = P3DResNet(classes=3, frames=2, size=16, width=4, blocks=(1,), fc1=8, dropout=0.0)
         # Batch norms differ among replicas: each sees its own clips.
-        network = begin_quantization(network, [clips]) if method == "qat" else folded_network(network)
+        network = begin_quantization(network, [clips]) if method == "qat" else fold(network)
         compression = training_callback(CompressConfig(methods=(method,), sparsity=0.5, clusters=4), network, 4)
         model = compile_model(network, training, 3, 2, training.replicas or 1, compression)
     model.fit({"frames": clips}, labels, batch_size=8, epochs=2, verbose=0, shuffle=False, callbacks=[compression])

@@ -5,9 +5,8 @@ import numpy as np
 
 from kresp3d.compression.clustering import Cluster
 from kresp3d.compression.kernels import choose_kernels, kernels
-from kresp3d.config import ModelConfig
-from kresp3d.models.inference_network import folded_network, inference_network
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
+from kresp3d.nn.transforms import fold, inference_form
 from kresp3d.training.averages import kept_weights
 from kresp3d.training.validation import ScoredModel
 
@@ -16,8 +15,7 @@ clips = np.random.default_rng(1).integers(0, 256, (8, 5, 16, 16, 3), np.uint8)
 
 def folded():
     keras.utils.set_random_seed(0)
-    config = ModelConfig(frames=4, size=16, width=8, blocks=(1,), fc1=16, dropout=0.3)
-    return folded_network(build_model(config, 3))
+    return fold(P3DResNet(classes=3, frames=4, size=16, width=8, blocks=(1,), fc1=16, dropout=0.3))
 
 
 def train(network, cluster, epochs=2):
@@ -37,7 +35,7 @@ def test_each_chosen_kernel_has_so_many_values_to_the_file_and_the_others_have_t
     names = {kernel.name for kernel in chosen}
     with kept_weights(model):
         # Nothing takes the values apart: there are no batch norms left to fold.
-        for kernel in kernels(inference_network(network)):
+        for kernel in kernels(inference_form(network)):
             values = len(np.unique(kernel.variable.numpy()))
             assert (values <= 6) == (kernel.name in names), kernel.name
         np.testing.assert_allclose(

@@ -4,42 +4,42 @@ import numpy as np
 import pytest
 
 from kresp3d.compression.kernels import choose_kernels, kernels
-from kresp3d.config import ModelConfig
 from kresp3d.errors import UsageError
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
 
 
 def network(**values):
-    return build_model(ModelConfig(**{"frames": 2, "size": 16, "width": 4, "blocks": (1,), "fc1": 8, **values}), 3)
+    return P3DResNet(classes=3, **{"frames": 2, "size": 16, "width": 4, "blocks": (1,), "fc1": 8, **values})
 
 
 def test_kernels_have_the_names_of_their_layers_from_input_to_output():
-    block = ["reduce", "pseudo3d/appearance", "pseudo3d/motion", "pseudo3d/attention/gate", "project", "shortcut"]
-    stems = [f"{stream}_stem/conv{number}" for stream in ("rgb", "residual") for number in (1, 2)]
+    block = {"reduce", "appearance", "motion", "attention", "restore", "shortcut"}
+    stems = {f"{stream}_stem_{part}" for stream in ("rgb", "residual") for part in ("appearance", "motion")}
     model = network()
     found = kernels(model)
-    assert [kernel.name for kernel in found] == [*stems, *(f"res2_1/{name}" for name in block), "fc1", "fc2"]
+    names = [kernel.name for kernel in found]
+    assert set(names[:4]) == stems and names[-2:] == ["fc1", "fc2"]
+    assert set(names[4:-2]) == {f"res2_1_{name}" for name in block} and len(names) == 12
     # No other weights have two axes.
     assert sum(kernel.size for kernel in found) == sum(np.size(v) for v in model.get_weights() if np.ndim(v) > 1)
-    assert {k.name for k in found if k.is_dense} == {"res2_1/pseudo3d/attention/gate", "fc1", "fc2"}
+    assert {k.name for k in found if k.is_dense} == {"res2_1_attention", "fc1", "fc2"}
 
 
 def test_by_default_convolutions_and_fc1_are_chosen_but_stems_gates_and_the_last_layer_are_not():
     names = [kernel.name for kernel in choose_kernels(network(), None)]
-    block = ["reduce", "pseudo3d/appearance", "pseudo3d/motion", "project", "shortcut"]
-    assert names == [*(f"res2_1/{name}" for name in block), "fc1"]
+    assert set(names) == {*(f"res2_1_{x}" for x in ("reduce", "appearance", "motion", "restore", "shortcut")), "fc1"}
     names = [kernel.name for kernel in choose_kernels(network(variant="full3d"), None)]
-    assert names == ["res2_1/reduce", "res2_1/conv3d", "res2_1/project", "res2_1/shortcut", "fc1"]
+    assert set(names) == {"res2_1_reduce", "res2_1_conv", "res2_1_restore", "res2_1_shortcut", "fc1"}
 
 
 def test_patterns_choose_by_name():
-    assert [k.name for k in choose_kernels(network(), ["fc?", "*/motion"])] == ["res2_1/pseudo3d/motion", "fc1", "fc2"]
+    assert [k.name for k in choose_kernels(network(), ["fc?", "res2*_motion"])] == ["res2_1_motion", "fc1", "fc2"]
 
 
 def test_a_pattern_that_fits_nothing_is_named():
-    with pytest.raises(UsageError, match=r"no layer 'res2_1/projekt'; did you mean 'res2_1/project'\?"):
-        choose_kernels(network(), ["fc1", "res2_1/projekt"])
-    with pytest.raises(UsageError, match=r"no layer 'x'; its layers are rgb_stem/conv1, .*, fc2"):
+    with pytest.raises(UsageError, match=r"no layer 'res2_1_restor'; did you mean 'res2_1_restore'\?"):
+        choose_kernels(network(), ["fc1", "res2_1_restor"])
+    with pytest.raises(UsageError, match=r"no layer 'x'; its layers are rgb_stem_appearance, .*, fc2"):
         choose_kernels(network(), ["x"])
 
 

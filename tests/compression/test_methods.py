@@ -10,9 +10,10 @@ from kresp3d.compression.clustering import Cluster
 from kresp3d.compression.methods import training_callback
 from kresp3d.compression.pruning import KeepZeros, Prune
 from kresp3d.compression.quantization import Quantize
-from kresp3d.config import CompressConfig, ModelConfig
-from kresp3d.models.inference_network import int8_network
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.compression.rounding import Rounding
+from kresp3d.config import CompressConfig
+from kresp3d.nn import P3DResNet
+from kresp3d.nn.transforms import round_int8
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,8 @@ from kresp3d.models.p3d_resnet import build_model
     [("prune", Prune), ("prune-2x4", Prune), ("cluster", Cluster), ("qat", Quantize), ("slim", KeepZeros)],
 )
 def test_each_method_has_its_callback_which_keeps_zeros(method: str, kind: type) -> None:
-    network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8), 3)
-    network = int8_network(network) if method == "qat" else network
+    network = P3DResNet(classes=3, frames=2, size=16, width=4, blocks=(1,), fc1=8)
+    network = round_int8(network, Rounding) if method == "qat" else network
     kernel = network.get_layer("fc1").kernel
     values = kernel.numpy()
     values[0] = 0
@@ -32,7 +33,7 @@ def test_each_method_has_its_callback_which_keeps_zeros(method: str, kind: type)
 
 
 def test_without_a_method_there_is_none() -> None:
-    network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8), 3)
+    network = P3DResNet(classes=3, frames=2, size=16, width=4, blocks=(1,), fc1=8)
     assert training_callback(CompressConfig(), network, 10) is None
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kresp3d.compression.kernels import choose_kernels, kernels
 from kresp3d.compression.pruning import RENEWALS, KeepZeros, Prune, renewals
-from kresp3d.config import CompressConfig, ModelConfig
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.config import CompressConfig
+from kresp3d.nn import P3DResNet
 from kresp3d.training.averages import moving_averages
 
 
@@ -24,7 +24,7 @@ def test_renewals_end_with_the_ramp_and_are_few(steps, ramp):
 def trained(method, *, steps=12, optimizer=None, **values):
     """A network after some steps in which it was pruned, and what pruned it."""
     keras.utils.set_random_seed(0)
-    network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8, dropout=0.0), 3)
+    network = P3DResNet(classes=3, frames=2, size=16, width=4, blocks=(1,), fc1=8, dropout=0.0)
     network.compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True, ema_momentum=0.9), "mse")
     network.optimizer.build(network.trainable_variables)
     config = CompressConfig(methods=(method,), **values)
@@ -108,8 +108,8 @@ def test_what_is_zero_at_the_beginning_stays_so():
 
 
 def test_zeros_of_layers_that_are_not_pruned_stay_too():
-    network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8), 3)
-    gate, fc1 = choose_kernels(network, ["*/gate", "fc1"])
+    network = P3DResNet(classes=3, frames=2, size=16, width=4, blocks=(1,), fc1=8)
+    gate, fc1 = choose_kernels(network, ["*_attention", "fc1"])
     values = gate.variable.numpy()
     values[::2] = 0
     gate.variable.assign(values)

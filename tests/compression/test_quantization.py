@@ -7,18 +7,18 @@ import pytest
 from kresp3d.compression.kernels import kernels
 from kresp3d.compression.pruning import KeepZeros
 from kresp3d.compression.quantization import Quantize, begin_quantization, layers_with_ranges, rounded
-from kresp3d.config import ModelConfig
-from kresp3d.layers import FactorizedConv
-from kresp3d.models.inference_network import inference_network, rounds_as_int8
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.compression.rounding import rounds_as_int8
+from kresp3d.nn import P3DResNet
+from kresp3d.nn.layers import FactorizedConv
+from kresp3d.nn.transforms import inference_form
 from kresp3d.training.averages import kept_weights
 from kresp3d.training.validation import ScoredModel
 
 
 def network(**values):
     keras.utils.set_random_seed(0)
-    model = build_model(
-        ModelConfig(**{"frames": 4, "size": 16, "width": 4, "blocks": (1, 1), "fc1": 8, "dropout": 0.3, **values}), 3
+    model = P3DResNet(
+        classes=3, **{"frames": 4, "size": 16, "width": 4, "blocks": (1, 1), "fc1": 8, "dropout": 0.3, **values}
     )
     random = np.random.default_rng(0)
     for layer in model._flatten_layers():
@@ -35,12 +35,13 @@ def test_it_begins_near_the_trained_network(modality):
     trained = network(modality=modality)
     begun = begin_quantization(trained, [clips])
     assert rounds_as_int8(begun) and not rounds_as_int8(trained)
-    exact = np.asarray(inference_network(trained)({"frames": clips}))
-    found = np.asarray(inference_network(begun)({"frames": clips}))
+    exact = np.asarray(inference_form(trained)({"frames": clips}))
+    found = np.asarray(inference_form(begun)({"frames": clips}))
     assert 0 < np.abs(found - exact).max() < 0.05
-    lows = [float(v.numpy()) for v in begun.non_trainable_variables if v.path.endswith("_low")]
-    highs = [float(v.numpy()) for v in begun.non_trainable_variables if v.path.endswith("_high")]
-    assert len(lows) == len(highs) > 20 and max(lows) <= 0 < min(highs)
+    lows = [float(v.numpy()) for v in begun.non_trainable_variables if v.name == "low"]
+    highs = [float(v.numpy()) for v in begun.non_trainable_variables if v.name == "high"]
+    assert len(lows) == len(highs) > 20 and max(lows) <= 0 <= min(highs)
+    assert all(low < high for low, high in zip(lows, highs, strict=True))
 
 
 def scored(begun, sparse=()):
@@ -60,7 +61,7 @@ def test_training_moves_the_kernels_behind_the_rounded_ones_and_the_ranges():
     moved = {v.path for v, old in zip(model.variables, before, strict=True) if not np.array_equal(v.numpy(), old)}
     assert {kernel.variable.path for kernel in kernels(begun)} <= moved
     # Dropout's random state, too, which changes inside of the network's call.
-    assert any("seed_generator" in path for path in moved) and any(path.endswith("_high") for path in moved)
+    assert any("seed_generator" in path for path in moved) and any(path.endswith("/high") for path in moved)
     kernel = kernels(begun)[5]
     assert len(np.unique(kernel.variable.numpy())) > 255 * 0.9 or kernel.size < 255
 
@@ -108,12 +109,12 @@ def test_the_range_before_each_layer_is_that_of_its_input(values):
 
         layer.call = watched
 
-    for layer in begun._flatten_layers():
+    for layer in begun.layers:
         if isinstance(layer, FactorizedConv | keras.layers.Dense):
             watch(layer, layer.kernel if isinstance(layer, FactorizedConv) else layer._kernel)
     begun({"frames": clips}, training=False)
     for layer in layers:
-        steps = seen[id(layer.kernel)] / float(layer.rounding.step(layer.place))
+        steps = seen[id(layer.kernel)] / float(layer.rounding.step())
         np.testing.assert_allclose(steps, np.round(steps), atol=0.01, err_msg=layer.kernel.path)
         assert steps.max() - steps.min() <= 255.01
 
@@ -123,7 +124,7 @@ def test_biases_are_multiples_of_a_step_of_the_input_times_one_of_the_kernel():
     for layer in layers_with_ranges(begun):
         kernel = rounded(next(kernel for kernel in kernels(begun) if kernel.variable is layer.kernel))
         axes = None if len(kernel.shape) == 2 else (0, 1, 2)
-        step = np.abs(kernel.numpy()).max(axis=axes) / 127 * float(layer.rounding.step(layer.place))
+        step = np.abs(kernel.numpy()).max(axis=axes) / 127 * float(layer.rounding.step())
         bias = np.asarray(layer.rounded_bias(kernel))
         np.testing.assert_allclose(bias / step, np.round(bias / step), atol=0.02)
         assert np.abs(bias - layer.bias.numpy()).max() <= 0.51 * np.max(step)
@@ -143,3 +144,13 @@ def test_zeros_stay():
     model.fit({"frames": clips}, np.ones((8, 3), np.float32), batch_size=4, verbose=0, callbacks=[quantize])
     with kept_weights(model):
         assert not zeroed.variable.numpy()[..., ::2].any() and zeroed.variable.numpy().any()
+
+
+def test_the_rounded_value_of_a_frame_never_depends_on_noise():
+    begun = begin_quantization(network(), [clips])
+    frames = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None, None], (256, 5, 16, 16, 3))
+    rgb = keras.Model(begun.input, begun.get_layer("rgb_rounding").output)({"frames": frames})[:, 0, 0, 0, 0]
+    exact, step = np.arange(256) / 127.5 - 1, 257 / 127.5 / 255
+    np.testing.assert_allclose(rgb, exact, atol=0.51 * step)
+    places = exact / step
+    assert np.abs(places - np.floor(places) - 0.5).min() > 1e-3

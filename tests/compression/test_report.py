@@ -8,16 +8,16 @@ import pytest
 
 from kresp3d.compression import report
 from kresp3d.compression.report import Size
-from kresp3d.config import Config, ModelConfig
+from kresp3d.config import Config
 from kresp3d.errors import KrespError
 from kresp3d.export import litert
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
 from kresp3d.run_folder import RunFolder
 
 
 def network():
     keras.utils.set_random_seed(0)
-    return build_model(ModelConfig(frames=4, size=16, width=4, blocks=(1, 1), fc1=16), 3)
+    return P3DResNet(classes=3, frames=4, size=16, width=4, blocks=(1, 1), fc1=16)
 
 
 def test_weights_zeros_and_values_are_counted(monkeypatch):

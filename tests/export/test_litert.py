@@ -19,7 +19,7 @@ from kresp3d.export.litert import MIN_CALIBRATION_CLIPS, check_operators, conver
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.litert_engine import LiteRTEngine
 from kresp3d.inference.network_info import QUANTIZE, NetworkInfo
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
 from kresp3d.run_folder import RunFolder
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed (the extra litert)")
@@ -173,7 +173,7 @@ def test_refuses_int8_for_the_baseline_whose_3d_convolutions_have_no_integer_for
             "model": {"variant": "full3d", "frames": 2, "size": 16, "width": 2, "blocks": [1], "fc1": 4},
         }
     )
-    network = build_model(config.model, 3)
+    network = P3DResNet(classes=3, **dict(config.model))
     info = NetworkInfo(
         name="full3d", format="keras", labels=("a", "b", "c"), clip=ClipFormat.of(config), clips=1, source="0"
     )

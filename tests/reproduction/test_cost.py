@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from kresp3d.analysis.profile import profile
 from kresp3d.config import ModelConfig
 from kresp3d.errors import UsageError
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
+from kresp3d.nn.profile import profile
 from kresp3d.reproduction.cost import survey
 
 
@@ -30,7 +30,7 @@ def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tm
     script = tmp_path / "script.py"
     script.write_text(program)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    expected = [profile(build_model(model, 3)) for model in models.values()]
+    expected = [profile(P3DResNet(classes=3, **dict(model))) for model in models.values()]
     assert [int(word) for word in done.stdout.split()] == [n for cost in expected for n in (cost.parameters, cost.macs)]
 
 

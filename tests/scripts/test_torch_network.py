@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kresp3d.config import ModelConfig
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.nn import P3DResNet
 
 torch = pytest.importorskip("torch", reason="PyTorch is for speed comparisons alone: pip install 'kresp3d[bench]'")
 
@@ -27,7 +27,7 @@ def torch_network():
 
 def randomised(config: ModelConfig, classes: int) -> keras.Model:
     """A network none of whose weights is at its start, batch norms included."""
-    network = build_model(config, classes)
+    network = P3DResNet(classes=classes, **dict(config))
     random = np.random.default_rng(0)
     # Scales and variances near 1, all else near what it was.
     network.set_weights(

@@ -16,7 +16,7 @@ from kresp3d.data.pipeline import evaluation_dataset
 from kresp3d.data.prepare import prepare
 from kresp3d.events import EventLog
 from kresp3d.inference.keras_engine import load_network
-from kresp3d.models.inference_network import inference_network
+from kresp3d.nn.transforms import inference_form
 from kresp3d.run_folder import RunFolder
 from kresp3d.training import fit
 from kresp3d.training.explanations import ExplainedClips, rgb_over_heat
@@ -53,7 +53,7 @@ def test_without_validation_videos_they_are_of_the_training_videos(run, monkeypa
 
 def masks(network, frames):
     """The mask of the only block, `[B, C]`, from its weights: the sigmoid of a dense layer on the mean features."""
-    whole = inference_network(network)
+    whole = inference_form(network)
     block = whole.get_layer("res2_1")
     module = block.middle
     x = block.reduce(keras.Model(whole.input, block.input)({"frames": frames}))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kresp3d.config import ModelConfig, parse_config
-from kresp3d.models.p3d_resnet import build_model
+from kresp3d.config import parse_config
+from kresp3d.nn import P3DResNet
 from kresp3d.training.fit import compile_model
 from kresp3d.training.loop import distributed, fit
 
@@ -60,7 +60,7 @@ def data(seed, batches):
 
 def trained(how, told, *, epochs=2, **training):
     keras.utils.set_random_seed(0)
-    network = build_model(ModelConfig(frames=2, size=16, width=4, blocks=(1,), fc1=8, dropout=0.5), 3)
+    network = P3DResNet(classes=3, frames=2, size=16, width=4, blocks=(1,), fc1=8, dropout=0.5)
     config = parse_config({"training": {"precision": "float32", "learning_rate": 0.1, **training}}, "the test")
     model = compile_model(network, config.training, 3, STEPS)
     how(model, data(0, epochs * STEPS).repeat(), data(1, 2), epochs, [told])

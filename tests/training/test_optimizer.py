@@ -75,10 +75,9 @@ def test_steps_follow_the_formulas(nesterov):
 
 
 def test_the_network_decays_kernels_only():
-    from kresp3d.config import ModelConfig
-    from kresp3d.models.p3d_resnet import build_model
+    from kresp3d.nn import P3DResNet
 
-    network = build_model(ModelConfig(frames=4, size=16, width=4, blocks=(1,), fc1=8), 3)
+    network = P3DResNet(classes=3, frames=4, size=16, width=4, blocks=(1,), fc1=8)
     optimizer = make_optimizer(TrainingConfig(), 1)
     optimizer.build(network.trainable_variables)
     decayed = {v.name for v in network.trainable_variables if optimizer._use_weight_decay(v)}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-import kresp3d.layers  # noqa: F401
+import kresp3d.nn  # noqa: F401
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-import kresp3d.layers  # noqa: F401
+import kresp3d.nn  # noqa: F401
 
 
 @pytest.fixture(scope="module")

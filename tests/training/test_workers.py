@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-import kresp3d.layers  # noqa: F401
+import kresp3d.nn  # noqa: F401
 from kresp3d.cli.main import main
 
 SCRIPT = Path(__file__).with_name("worker.py")
