@@ -26,7 +26,7 @@ def evaluate(
     clips: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Score `clips` clips of every video of a split and average them (paper, Sec. 3.1).
+    """Score `clips` clips of every video of a split and average them (paper, Sec. 3).
 
     Args:
         engine: What computes the scores.

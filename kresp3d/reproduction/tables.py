@@ -1,6 +1,6 @@
 """The paper's experiments: which networks it compares, what it measured, and what it claims.
 
-All numbers are those of C. Chen, J. Hsiao, C. M. Ho, "Residual Frames with Efficient Pseudo-3D CNN for Human Action
+All numbers are those of J. Chen, J. Hsiao, C. M. Ho, "Residual Frames with Efficient Pseudo-3D CNN for Human Action
 Recognition", 2020, Tables 2 to 4: UCF101, split 1, trained from scratch.
 """
 
