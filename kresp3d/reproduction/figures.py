@@ -39,7 +39,7 @@ def table_figure(table: Table, results: Results) -> Figure:
         axes.errorbar(
             [place for place, _ in shown],
             [mean.mean or 0.0 for _, mean in shown],
-            yerr=[mean.spread or np.nan for _, mean in shown],
+            yerr=[np.nan if mean.spread is None else mean.spread for _, mean in shown],
             fmt="s",
             color=BLUE,
             markersize=6,

@@ -145,7 +145,7 @@ def _train(
         + (f"; resuming after epoch {progress.epoch}" if progress.epoch else ""),
         highlight=False,
     )
-    last = min(until or config.training.epochs, config.training.epochs)
+    last = config.training.epochs if until is None else min(until, config.training.epochs)
     if progress.is_finished(config.training) or progress.epoch >= last:
         return progress
     # Not before: the videos may be decoded here, all of them.

@@ -53,9 +53,9 @@ def make_optimizer(config: TrainingConfig, steps_per_epoch: int, replicas: int =
         "learning_rate": make_schedule(config, steps_per_epoch),
         "weight_decay": config.weight_decay,
         "global_clipnorm": config.clip_norm and config.clip_norm / replicas,
-        "use_ema": config.ema is not None,
-        "ema_momentum": config.ema or 0.99,
     }
+    if config.ema is not None:
+        options |= {"use_ema": True, "ema_momentum": config.ema}
     clips_whole_batch = replicas > 1 and config.clip_norm
     if config.optimizer == "adamw":
         adamw_class = ReplicatedAdamW if clips_whole_batch else keras.optimizers.AdamW

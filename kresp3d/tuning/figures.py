@@ -45,7 +45,7 @@ def key_figure(key: str, trials: Sequence[Trial], space: SearchSpace) -> Figure:
         axes.errorbar(
             list(places.values()),
             [effect.mean for effect in effects],
-            yerr=[effect.spread or math.nan for effect in effects],
+            yerr=[math.nan if effect.spread is None else effect.spread for effect in effects],
             fmt="D",
             color=ORANGE,
             markersize=7,

@@ -28,6 +28,14 @@ def test_seeds_their_mean_and_the_papers_value_stand_in_the_column_of_their_row(
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["step 1", "step 2", "step 4"]
 
 
+def test_the_bars_are_the_standard_deviations_also_where_all_seeds_agree(make_results):
+    found = make_results({"residual": [0.5, 0.5], "residual_s2": [0.2, 0.4]})
+    [bars] = table_figure(find_table(3), found).axes[0].containers
+    # The standard deviation of 0.2 and 0.4 is the square root of 0.1² + 0.1².
+    lengths = [top - bottom for (_, bottom), (_, top) in bars.lines[2][0].get_segments()]
+    assert lengths == pytest.approx([0.0, 2 * 0.02**0.5])
+
+
 def test_rows_without_a_result_have_the_papers_mark_alone(make_results):
     figure = table_figure(find_table(2), make_results({"both": [0.9]}))
     assert len(lines(figure, "o")[0].get_xdata()) == 1 and len(lines(figure, "D")[0].get_xdata()) == 4

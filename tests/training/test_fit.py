@@ -394,6 +394,12 @@ def test_a_clock_that_goes_backwards_changes_nothing(start, monkeypatch):
     assert [int(row["epoch"]) for row in history(run)] == [1, 2]
 
 
+def test_until_epoch_0_trains_nothing(start):
+    run, records = start(epochs=2)
+    assert fit.train(run, records, until=0, console=quiet()).epoch == 0
+    assert not run.history_file.exists()
+
+
 def test_progress_survives_a_checkpoint_as_it_is():
     progress = Progress(3, 2, (0.5, -1.25), 7.5, [{"epoch": 1, "loss": 0.1}])
     assert Progress.from_json(progress.to_json()) == progress

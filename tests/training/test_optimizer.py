@@ -33,8 +33,8 @@ def test_a_warm_up_longer_than_training_ends_with_it():
     assert rates == sorted(rates) and rates[-1] == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("nesterov", [True, False])
-def test_steps_follow_the_formulas(nesterov):
+@pytest.mark.parametrize(("nesterov", "ema"), [(True, 0.9), (False, 0.9), (True, 0.0)])
+def test_steps_follow_the_formulas(nesterov, ema):
     config = TrainingConfig(
         epochs=3,
         learning_rate=0.2,
@@ -43,7 +43,7 @@ def test_steps_follow_the_formulas(nesterov):
         warmup_epochs=1,
         weight_decay=0.1,
         clip_norm=1.5,
-        ema=0.9,
+        ema=ema,
     )
     random = np.random.default_rng(0)
     names = ("kernel", "bias", "gamma", "beta")
@@ -66,7 +66,8 @@ def test_steps_follow_the_formulas(nesterov):
                 values[i] = values[i] * (1 - 0.1 * rate)
             momenta[i] = 0.8 * momenta[i] - rate * gradient
             values[i] = values[i] + (0.8 * momenta[i] - rate * gradient if nesterov else momenta[i])
-        averages = list(values) if step == 0 else [0.9 * a + 0.1 * v for a, v in zip(averages, values, strict=True)]
+        pairs = zip(averages or values, values, strict=True)
+        averages = [ema * average + (1 - ema) * value for average, value in pairs]
     assert min(norms) < 1.5 < max(norms)
     for variable, value in zip(variables, values, strict=True):
         np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5, err_msg=variable.name)

@@ -33,6 +33,20 @@ def test_listed_values_have_a_column_each_with_every_trial_as_a_dot():
     ]
 
 
+def test_the_bars_are_the_standard_deviations_also_where_all_trials_agree():
+    scores = {True: [0.5, 0.5, 0.5], False: [0.2, 0.4]}
+    trials = [
+        Trial(f"{value}-{n}", {"model.attention": value, "training.learning_rate": 0.1}, Outcome("done", (score,)))
+        for value, found in scores.items()
+        for n, score in enumerate(found)
+    ]
+    [axes] = key_figure("model.attention", trials, SPACE).axes
+    [(_, _, [bars])] = axes.containers
+    # The standard deviation of 0.2 and 0.4 is the square root of 0.1² + 0.1².
+    lengths = [top - bottom for (_, bottom), (_, top) in bars.get_segments()]
+    assert lengths == pytest.approx([2 * 0.02**0.5, 0.0])
+
+
 def test_a_range_with_log_has_a_logarithmic_axis():
     [axes] = key_figure("training.learning_rate", TRIALS, SPACE).axes
     assert axes.get_xscale() == "log" and len(axes.lines[0].get_xdata()) == 6
