@@ -37,13 +37,18 @@ class ReplicatedAdamW(WholeBatchClipping, keras.optimizers.AdamW):
 
 
 def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from 0, then a cosine to 0 at the end of the last epoch."""
+    """Linear warm-up, then a cosine to 0 at the end of the last epoch.
+
+    Of `n` warm-up steps, step `k` (from 0) has the rate `learning_rate * (k + 1) / n`, so that the first one moves the
+    weights and the last one has the full rate.
+    """
     total = config.epochs * steps_per_epoch
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), total - 1)
-    if warmup == 0:
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), total)
+    if warmup < 2:
         return keras.optimizers.schedules.CosineDecay(config.learning_rate, total)
+    rise = warmup - 1
     return keras.optimizers.schedules.CosineDecay(
-        0.0, total - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+        config.learning_rate / warmup, total - rise, warmup_target=config.learning_rate, warmup_steps=rise
     )
 
 

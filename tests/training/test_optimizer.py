@@ -13,18 +13,31 @@ from kresp3d.training.optimizer import make_optimizer, make_schedule
 
 
 def expected_rate(step, peak, warmup, total):
-    """Linear from 0 in `warmup` steps, then half a cosine to 0 at `total`."""
+    """Linear in `warmup` steps, of which the last has the peak; from there half a cosine to 0 at `total`."""
     if step < warmup:
-        return peak * step / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+        return peak * (step + 1) / warmup
+    top = max(warmup - 1, 0)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - top) / (total - top)))
 
 
-@pytest.mark.parametrize(("epochs", "warmup", "steps"), [(10, 3, 7), (5, 0.5, 4), (4, 0, 5)])
+@pytest.mark.parametrize(("epochs", "warmup", "steps"), [(10, 3, 7), (5, 0.5, 4), (4, 0, 5), (3, 0.25, 4)])
 def test_the_rate_rises_in_a_line_and_falls_in_a_cosine(epochs, warmup, steps):
     schedule = make_schedule(TrainingConfig(epochs=epochs, warmup_epochs=warmup, learning_rate=0.3), steps)
     for step in range(epochs * steps + 1):
         expected = expected_rate(step, 0.3, warmup * steps, epochs * steps)
         assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("warmup", "first"), [(0, 0.3), (0.1, 0.3), (0.2, 0.15), (2, 0.015), (3, 0.01)])
+def test_every_step_moves_the_weights(warmup, first):
+    schedule = make_schedule(TrainingConfig(epochs=3, warmup_epochs=warmup, learning_rate=0.3), 10)
+    rates = [float(schedule(step)) for step in range(30)]
+    assert rates[0] == pytest.approx(first) and max(rates) == pytest.approx(0.3) and min(rates) > 0
+
+
+def test_the_only_step_has_the_full_rate():
+    schedule = make_schedule(TrainingConfig(epochs=1, warmup_epochs=3, learning_rate=0.3), 1)
+    assert float(schedule(0)) == pytest.approx(0.3)
 
 
 def test_a_warm_up_longer_than_training_ends_with_it():
