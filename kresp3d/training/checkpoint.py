@@ -101,15 +101,18 @@ class Checkpoints:
         """Bring back the last state that is whole; `None` where there is none.
 
         Raises:
-            KrespError: If there are checkpoints, but every one is damaged.
+            KrespError: If there are checkpoints, but every one is damaged, or the last whole one is of another network,
+                optimiser or version of kresp3d.
         """
         epochs = self._epochs()
         for epoch in epochs:
             path = self._folder / f"{_NAME}-{epoch}"
             try:
                 with at_hand(*sorted(self._folder.glob(f"{path.name}.*"))) as file:
-                    self._checkpoint.read(str(file.with_name(path.name))).assert_consumed()
-                return Progress.from_json(self._progress.numpy().decode())
+                    name = str(file.with_name(path.name))
+                    self._check(tf.train.load_checkpoint(name), path)
+                    self._checkpoint.read(name).assert_consumed()
+                return self._restored_progress(path)
             # What TensorFlow raises for a file that is missing, cut off or has a wrong checksum.
             except (tf.errors.OpError, FileNotFoundError, ValueError, IndexError) as error:
                 logger.warning("the checkpoint %s is damaged: %s", path, " ".join(str(error).split())[:200])
@@ -119,6 +122,30 @@ class Checkpoints:
                 "--overwrite"
             )
         return None
+
+    def _check(self, reader: tf.train.CheckpointReader, path: Path) -> None:
+        """Make sure that a checkpoint has just these variables, before any of them is changed."""
+        dtypes = reader.get_variable_to_dtype_map()
+        found = {
+            key: f"{dtypes[key].name} {shape}"
+            for key, shape in reader.get_variable_to_shape_map().items()
+            if key.startswith("variables/")
+        }
+        expected = {
+            f"variables/{number}/.ATTRIBUTES/VARIABLE_VALUE": f"{variable.dtype.name} {variable.shape.as_list()}"
+            for number, variable in enumerate(self.variables)
+        }
+        if len(found) != len(expected):
+            raise _foreign(path, f"it has {len(found)} variables, expected {len(expected)}")
+        for (key, value), variable in zip(expected.items(), self.variables, strict=True):
+            if found.get(key) != value:
+                raise _foreign(path, f"{variable.name} is {found.get(key, 'missing')}, expected {value}")
+
+    def _restored_progress(self, path: Path) -> Progress:
+        try:
+            return Progress.from_json(self._progress.numpy().decode())
+        except (TypeError, LookupError) as error:
+            raise _foreign(path, f"its progress cannot be read: {error}") from error
 
     def _epochs(self) -> list[int]:
         """The epochs of the checkpoints, last first."""
@@ -132,3 +159,10 @@ class Checkpoints:
         for path in sorted(self._folder.glob(f"*{_NAME}-*"), key=lambda path: path.suffix != ".index"):
             if path.name.split(".")[0] not in kept:
                 remove(path)
+
+
+def _foreign(path: Path, reason: str) -> KrespError:
+    return KrespError(
+        f"the checkpoint {path} is of another network, optimiser or version of kresp3d ({reason}); resume with the "
+        "version that began the run, or train from scratch by --overwrite"
+    )

@@ -40,9 +40,9 @@ while True:
 """
 
 
-def compiled(units: int = 3) -> keras.Model:
-    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(units)])
-    model.compile("sgd")
+def compiled(units: int = 3, layers: int = 1, optimizer: str = "sgd") -> keras.Model:
+    model = keras.Sequential([keras.Input([2]), *(keras.layers.Dense(units) for _ in range(layers))])
+    model.compile(optimizer)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -98,6 +98,39 @@ def test_if_all_are_damaged_a_sentence_says_so(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(KrespError, match=r"every checkpoint in .* is damaged.*--overwrite"):
         Checkpoints(tmp_path, compiled(), 2).restore()
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"units": 4}, r"kernel\S* is float32 \[2, 3\], expected float32 \[2, 4\]"),
+        ({"layers": 2}, "it has 4 variables, expected 6"),
+        ({"optimizer": "adam"}, "it has 4 variables, expected 8"),
+    ],
+)
+def test_one_of_another_network_is_refused_and_changes_no_weight(other: dict, reason: str, tmp_path: Path) -> None:
+    # Kernel and bias, and of SGD its steps and learning rate; Adam has two more for each weight.
+    save_epochs(tmp_path, 2, 2)
+    model = compiled(**other)
+    before = model.get_weights()
+    with pytest.raises(KrespError, match=rf"epoch-2 is of another network.*{reason}.*--overwrite"):
+        Checkpoints(tmp_path, model, 2).restore()
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_one_with_variables_of_another_type_is_refused(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, compiled(), others=[tf.Variable([1, 2])]).save(Progress(epoch=1))
+    with pytest.raises(KrespError, match=r"is int32 \[2\], expected float32 \[2\]"):
+        Checkpoints(tmp_path, compiled(), others=[tf.Variable([1.0, 2.0])]).restore()
+
+
+@pytest.mark.parametrize("text", ['{"epoch": 1, "best_score": [0, 0], "novel": 3}', '{"epoch": 1}'])
+def test_progress_of_another_version_is_refused(text: str, tmp_path: Path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "to_json", lambda self: text)
+        Checkpoints(tmp_path, compiled()).save(Progress(epoch=1))
+    with pytest.raises(KrespError, match=r"another .* version of kresp3d .*--overwrite"):
+        Checkpoints(tmp_path, compiled()).restore()
 
 
 def test_nothing_saved_is_no_error(tmp_path: Path) -> None:
