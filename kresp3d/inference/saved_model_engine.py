@@ -80,8 +80,8 @@ def _load(folder: Path) -> Any:
     check_file(folder / "saved_model.pb")
     try:
         loaded = tf.saved_model.load(str(folder))
-    # TensorFlow raises any of these for a file that is missing, cut off or has a wrong checksum.
-    except (OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:
+    # TensorFlow raises any of these for a file that is missing, cut off, has a wrong checksum or is of another network.
+    except (AssertionError, OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise KrespError(f"{folder} cannot be loaded as a SavedModel ({reason}); export the run again") from error
     if "serving_default" not in loaded.signatures:

@@ -108,3 +108,13 @@ def test_a_damaged_file_is_refused_in_a_sentence(copy, part, damage):
     with pytest.raises(KrespError, match="export the run again") as caught:
         SavedModelEngine(copy)
     assert "\n" not in str(caught.value)
+
+
+def test_variables_of_another_network_are_refused_in_a_sentence(copy, tmp_path):
+    module = tf.Module()
+    module.only = tf.Variable(1.0)
+    tf.saved_model.save(module, str(tmp_path / "other"))
+    shutil.rmtree(copy / "variables")
+    shutil.copytree(tmp_path / "other" / "variables", copy / "variables")
+    with pytest.raises(KrespError, match=r"cannot be loaded as a SavedModel .* export the run again"):
+        SavedModelEngine(copy)
