@@ -26,6 +26,10 @@ from kresp3d.storage import RemotePath
 RENEWAL = 15.0
 #: Seconds without renewal after which a holder of another host is taken for gone; clocks may differ by some.
 EXPIRY = 60.0
+#: Seconds in which a holder that lives has renewed its lock, and a write that was begun has ended.
+SETTLING = RENEWAL + 5.0
+#: Seconds between two looks at a lock that is being written.
+PAUSE = 0.2
 
 logger = logging.getLogger("kresp3d")
 
@@ -91,12 +95,24 @@ def remote_lock(file: RemotePath, doing: str) -> Iterator[None]:
 
 
 def _read(file: RemotePath) -> dict[str, Any] | None:
-    try:
-        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        float(values["renewed"]), [values[key] for key in ("id", "host", "machine", "process", "began")]
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        return None
-    return values
+    """Read who holds the folder; `None` where nobody does.
+
+    Not every store replaces an object at once: on HDFS it is empty first, while it is renewed. So one that cannot be
+    read counts as held until the writing must have ended.
+    """
+    deadline = time.monotonic() + SETTLING
+    while True:
+        try:
+            values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            float(values["renewed"]), [values[key] for key in ("id", "host", "machine", "process", "began")]
+        except FileNotFoundError:
+            return None
+        except (ValueError, LookupError, TypeError):
+            if time.monotonic() > deadline:
+                return None
+        else:
+            return values
+        time.sleep(PAUSE)
 
 
 def _lives(file: RemotePath, holder: dict[str, Any]) -> bool:
@@ -106,7 +122,7 @@ def _lives(file: RemotePath, holder: dict[str, Any]) -> bool:
     if time.time() - float(holder["renewed"]) < EXPIRY:
         return True
     # The clocks of the two hosts may differ.
-    time.sleep(RENEWAL + 5.0)
+    time.sleep(SETTLING)
     found = _read(file)
     return found is not None and found["renewed"] != holder["renewed"]
 

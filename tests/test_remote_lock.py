@@ -16,11 +16,23 @@ from kresp3d.storage import RemotePath
 
 
 class Store(RemotePath):
-    """An object that is replaced when it is written again; TensorFlow's file system in memory appends."""
+    """An object that is replaced at once, as in S3; TensorFlow's file system in memory appends."""
 
     def write_text(self, data, encoding=None, errors=None, newline=None):
-        self.unlink(missing_ok=True)
-        return super().write_text(data, encoding)
+        aside = RemotePath(f"{self}-{uuid.uuid4().hex}")
+        size = aside.write_text(data)
+        with self._store() as gfile:
+            gfile.rename(str(aside), str(self), overwrite=True)
+        return size
+
+
+class InPlaceStore(Store):
+    """An object that is empty while it is written again, as in HDFS."""
+
+    def write_text(self, data, encoding=None, errors=None, newline=None):
+        super().write_text("")
+        time.sleep(0.005)
+        return RemotePath(self).write_text(data)
 
 
 @pytest.fixture
@@ -51,7 +63,8 @@ def test_it_is_let_go_after_an_error(file):
 
 
 def test_a_holder_of_another_host_counts_while_it_renews(file, monkeypatch):
-    monkeypatch.setattr(module, "RENEWAL", -4.9)
+    monkeypatch.setattr(module, "RENEWAL", 0.001)
+    monkeypatch.setattr(module, "SETTLING", 0.1)
     # One of the same name, which names do not tell apart.
     hold(file, host=socket.gethostname(), process=os.getpid())
     with pytest.raises(KrespError, match="was there"), remote_lock(file, "x"):
@@ -69,6 +82,31 @@ def test_a_holder_whose_clock_is_behind_is_given_time_to_renew(file, monkeypatch
     monkeypatch.setattr(module.time, "sleep", lambda seconds: hold(file, renewed=time.time() - 3590))
     with pytest.raises(KrespError, match="process 7 on elsewhere"), remote_lock(file, "x"):
         pass
+
+
+@pytest.mark.parametrize("content", ["", '{"id": "other", "ho'])
+def test_one_that_is_just_being_written_is_waited_for(file, monkeypatch, content):
+    file.write_text(content)
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: hold(file))
+    with pytest.raises(KrespError, match="process 7 on elsewhere"), remote_lock(file, "x"):
+        pass
+
+
+def test_a_holder_that_is_just_renewing_when_it_is_looked_at_again_counts(file, monkeypatch):
+    hold(file, renewed=time.time() - 3600)
+    states = iter([lambda: file.write_text(""), lambda: hold(file, renewed=time.time() - 3590)])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: next(states)())
+    with pytest.raises(KrespError, match="process 7 on elsewhere"), remote_lock(file, "x"):
+        pass
+
+
+def test_nobody_gets_in_while_it_is_renewed_in_place(file, monkeypatch):
+    monkeypatch.setattr(module, "RENEWAL", 0.001)
+    monkeypatch.setattr(module, "PAUSE", 0.001)
+    with remote_lock(InPlaceStore(file), "x"):
+        for _ in range(200):
+            with pytest.raises(KrespError, match="another process is x"), remote_lock(file, "x"):
+                pass
 
 
 def test_a_holder_that_was_taken_for_gone_says_so_and_gives_way(file, monkeypatch, caplog):
@@ -91,7 +129,8 @@ def test_a_process_of_this_host_that_was_killed_is_gone_at_once(file, number):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense", '{"renewed": null}'])
-def test_what_is_no_lock_holds_nobody_up(file, content):
+def test_what_stays_no_lock_holds_nobody_up(file, content, monkeypatch):
+    monkeypatch.setattr(module, "SETTLING", 0.1)
     file.write_text(content)
     with remote_lock(file, "x"):
         pass
@@ -102,8 +141,7 @@ def test_it_is_renewed(file, monkeypatch):
     with remote_lock(file, "x"):
         first = module._read(file)["renewed"]
         deadline = time.monotonic() + 10
-        # Between deleting and writing there is none.
-        while (module._read(file) or {}).get("renewed", first) == first:
+        while module._read(file)["renewed"] == first:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
