@@ -87,7 +87,7 @@ class TrialRecord:
 
 @dataclass
 class Journal:
-    """The events of a sweep, in order. Each is on the disk before `append` returns.
+    """The events of a sweep, in order. Each is on the disk before `append` returns; reading changes nothing.
 
     Args:
         path: `journal.jsonl`; made with the first event.
@@ -98,21 +98,26 @@ class Journal:
 
     path: Path
     events: list[Begun | Ended] = field(init=False)
+    _half_from: int | None = field(init=False, default=None)
+    """Where half a line begins, if there is one."""
 
     def __post_init__(self) -> None:
         data = self.path.read_bytes() if self.path.is_file() else b""
-        # What follows the last end of line was being written when the process was killed.
+        # What follows the last end of line was being written when the process was killed, or is so now by another one.
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
-            # Only on a disk: in an object store there are no halves.
-            os.truncate(self.path, len(whole))
+            self._half_from = len(whole)
         try:
             self.events = [_event(json.loads(line)) for line in whole.splitlines()]
         except (ValueError, KeyError, TypeError) as error:
             raise KrespError(f"{self.path} is damaged ({error}); begin anew by --overwrite") from None
 
     def append(self, event: Begun | Ended) -> None:
-        """Write an event."""
+        """Write an event; for whoever holds the sweep's lock."""
+        if self._half_from is not None:
+            # Only on a disk: in an object store there are no halves.
+            os.truncate(self.path, self._half_from)
+            self._half_from = None
         text = json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
         # On a full disk, half a line must not stand before the next one.
         append(self.path, text.encode() + b"\n")

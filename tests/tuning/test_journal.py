@@ -58,6 +58,15 @@ def test_a_line_that_a_kill_cut_off_is_dropped_and_the_next_one_stands_alone(pat
     assert Journal(path).events == EVENTS
 
 
+def test_reading_leaves_a_line_that_another_process_is_writing(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert Journal(path).events == EVENTS[:-1]
+    with path.open("ab") as file:
+        file.write(whole[-20:])
+    assert Journal(path).events == EVENTS
+
+
 def test_a_full_disk_leaves_no_half_line(path):
     before = path.read_bytes()
     journal = Journal(path)
