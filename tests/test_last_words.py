@@ -8,6 +8,8 @@ import pytest
 
 SCRIPT = """
 import os, sys, signal
+# Ignored, if these tests run in a script's background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from kresp3d.last_words import last_words
 with last_words("Memory ran out."):
     print("in", flush=True)

@@ -136,9 +136,14 @@ def test_a_stream_that_is_not_read_to_its_end_leaves_a_fresh_worker(worker, func
 
 def test_an_interrupted_call_leaves_no_answer_behind(worker, functions):
     worker.run(functions.process)
-    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        worker.run(functions.sleep, 1)
+    # Ignored, if these tests run in a script's background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            worker.run(functions.sleep, 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert worker.run(functions.fill, 7) == 7
     assert list(worker.stream(functions.count, 3)) == [0, 1, 2]
 

@@ -6,6 +6,7 @@ import errno
 import importlib
 import io
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -155,6 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
+    # A shell script starts what it ends with `&` deaf to SIGINT, and so are the trainings that such a process starts;
+    # `kill -INT` and the end of a sweep are to interrupt them. That `nohup` has SIGHUP ignored stays.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end(main())
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import click
@@ -175,21 +176,44 @@ def test_an_interrupted_command_exits_with_130(
     assert capsys.readouterr().err.strip() == "Interrupted."
 
 
-def test_ctrl_c_in_a_running_command_exits_with_130_and_no_traceback() -> None:
+@contextmanager
+def slow_command(*ignored: signal.Signals) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs a command of half a minute, begun by one that ignores some signals."""
     code = (
         "import sys, time, types, click; from kresp3d.cli import main as m; module = types.ModuleType('slow');"
         "module.command = click.Command('slow', callback=lambda: (print('ready', flush=True), time.sleep(30)));"
-        "sys.modules['slow'] = module; m.cli.lazy = {'slow': ('slow', '')}; sys.exit(m.main(['slow']))"
+        "sys.modules['slow'] = module; m.cli.lazy = {'slow': ('slow', '')}; m.run()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "slow"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        yield process
+
+
+@pytest.mark.parametrize("ignored", [(), (signal.SIGINT,)], ids=["heard", "ignored"])
+def test_ctrl_c_in_a_running_command_exits_with_130_and_no_traceback(ignored: tuple[signal.Signals, ...]) -> None:
+    with slow_command(*ignored) as process:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err.strip() == "Interrupted."
+
+
+def test_the_end_of_a_terminal_does_not_end_what_nohup_began() -> None:
+    with slow_command(signal.SIGHUP) as process:
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
 
 
 def test_a_sign_the_terminal_lacks_is_replaced() -> None:

@@ -32,6 +32,8 @@ def interrupt_after(steps: int) -> None:
 
 
 def main() -> None:
+    # Ignored, if the tests run in a script's background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config = load_config(sys.argv[1])
     folder = Path(sys.argv[2])
     records = prepare(config.data)
