@@ -1,6 +1,7 @@
 """The configuration of a run: typed, frozen, and read from YAML.
 
-A file may name another with `extends: other.yaml` (relative to itself) and is laid over it key by key.
+A file may name another with `extends: other.yaml` (relative to itself) or `extends: base` (one that comes with kresp3d;
+see `kresp3d.config_files`) and is laid over it key by key.
 `--set a.b=value` is laid over both. Unknown keys are refused, with the nearest known one.
 """
 
@@ -24,9 +25,9 @@ from pydantic import (
     model_validator,
 )
 
+from kresp3d.config_files import find_config
 from kresp3d.errors import UsageError
 from kresp3d.plain_yaml import parse_yaml
-from kresp3d.storage import location
 
 #: The value of `data.videos` that stands for the embedded dataset.
 SYNTHETIC = "synthetic"
@@ -388,13 +389,18 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     """Read a configuration.
 
     Args:
-        path: A YAML file; `None` for the defaults alone.
+        path: A YAML file, or the name of a configuration that comes with kresp3d, such as `base` or
+            `paper/synthetic/rgb`; `None` for the defaults alone.
         overrides: `a.b=value` strings, values in YAML, laid over the file in order.
 
     Raises:
         UsageError: If the file is missing or no YAML, or a key or value is not accepted.
+
+    Example:
+        >>> load_config("base", ["training.epochs=3"]).training.epochs
+        3
     """
-    values: dict[str, Any] = {} if path is None else _read(location(path), ())
+    values: dict[str, Any] = {} if path is None else _read(find_config(path), ())
     for override in overrides:
         _apply_override(values, override)
     where = "the configuration" if path is None else str(path)
@@ -461,8 +467,6 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if resolved in seen:
         chain = " -> ".join(str(p) for p in (*seen, resolved))
         raise UsageError(f"configuration files extend each other in a circle: {chain}")
-    if not path.is_file():
-        raise UsageError(f"configuration file not found: {path}")
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
@@ -474,8 +478,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if parent is None:
         return values
     if not isinstance(parent, str):
-        raise UsageError(f"{path}: 'extends' must be one file name, received {parent!r}")
-    return _merge(_read(path.parent / parent, (*seen, resolved)), values)
+        raise UsageError(f"{path}: 'extends' must be one file or name, received {parent!r}")
+    return _merge(_read(find_config(parent, path.parent), (*seen, resolved)), values)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

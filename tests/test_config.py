@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from kresp3d.config import Config, known_keys, load_config, parse_config
 from kresp3d.errors import UsageError
 
+CONFIGS = Path(__file__).parents[1] / "configs"
+
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
 shares = st.floats(0.0, 1.0, exclude_max=True)
 positive = st.floats(1e-12, 1e6)
@@ -102,7 +104,7 @@ def test_files_that_extend_each_other_are_refused_with_the_circle(tmp_path: Path
     [
         ("a: [1", "is not valid YAML"),
         ("- 1\n- 2\n", "expected keys and values, received list"),
-        ("extends: [a.yaml]\n", "'extends' must be one file name"),
+        ("extends: [a.yaml]\n", "'extends' must be one file or name"),
         ("extends: none.yaml\n", r"file not found: .*none\.yaml"),
         ("model: 3\n", "'model': .*received 3"),
         ("training:\n  epochs: 0\n", "'training.epochs': .*greater than or equal to 1, received 0"),
@@ -122,6 +124,64 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(UsageError, match=r"video\.yaml is not valid YAML"):
         load_config(path)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, outside the clone."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_name_is_the_packaged_file_in_any_folder(elsewhere: Path) -> None:
+    for name in ("base", "paper/synthetic/rgb"):
+        assert load_config(name, ["seed=5"]) == load_config(CONFIGS / f"{name}.yaml", ["seed=5"])
+
+
+def test_a_path_as_in_a_clone_is_the_packaged_file_where_there_is_none(
+    elsewhere: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "kresp3d"):
+        assert load_config(Path("configs/paper/synthetic/rgb.yaml")) == load_config("paper/synthetic/rgb")
+    assert "configs/paper/synthetic/rgb.yaml is not here" in caplog.text
+
+
+def test_a_file_wins_over_a_name_and_a_folder_does_not(elsewhere: Path) -> None:
+    (elsewhere / "base").mkdir()
+    assert load_config("base").name == "base"
+    (elsewhere / "base").rmdir()
+    write(elsewhere / "base", {"name": "mine"})
+    (elsewhere / "configs").mkdir()
+    write(elsewhere / "configs/base.yaml", {"name": "theirs"})
+    assert load_config("base").name == "mine"
+    assert load_config("configs/base.yaml").name == "theirs"
+
+
+def test_a_file_extends_a_name_unless_a_file_beside_it_has_it(elsewhere: Path) -> None:
+    (elsewhere / "folder").mkdir()
+    path = write(elsewhere / "folder/a.yaml", {"extends": "paper/synthetic/rgb", "seed": 9})
+    assert load_config(path) == load_config("paper/synthetic/rgb", ["seed=9"])
+    (elsewhere / "folder/paper/synthetic").mkdir(parents=True)
+    write(elsewhere / "folder/paper/synthetic/rgb", {"name": "mine"})
+    assert load_config(path) == load_config(None, ["name=mine", "seed=9"])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("bse", "did you mean 'base'?"),
+        ("base.yaml", "did you mean 'base'?"),
+        ("configs/hmdb52.yaml", "did you mean 'hmdb51'?"),
+        ("synthetic/rgb", "did you mean 'paper/synthetic/rgb'?"),
+        ("rgb", "'paper/msr-action3d/rgb' or 'paper/synthetic/rgb' or 'paper/ucf101/rgb'?"),
+        ("zzzz", "`kresp3d config list`"),
+        ("../configs/base.yaml", "not found"),
+        ("/configs/base.yaml", "not found"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(elsewhere: Path, written: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"{re.escape(written)}; .*" if meant == "not found" else re.escape(meant)):
+        load_config(written)
 
 
 def test_a_missing_file_is_named() -> None:

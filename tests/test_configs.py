@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from kresp3d.config import Config, changed_keys, known_keys, load_config
+from kresp3d.config_files import first_comment, packaged_configs
 from kresp3d.reproduction.tables import ROWS, row_config
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -31,6 +32,20 @@ def test_each_loads_and_says_its_command(path):
     command = "reproduce" if is_reproduced else "tune" if config.tune.space else "train"
     assert f"kresp3d {command} --config configs/{path.relative_to(FOLDER)}" in path.read_text()
     assert load_config(None) != config
+
+
+def test_each_comes_with_kresp3d_under_its_name():
+    assert {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")} == {
+        f"{n}.yaml" for n in packaged_configs()
+    }
+    assert all(FOLDER / f"{name}.yaml" == path for name, path in packaged_configs().items())
+
+
+@pytest.mark.parametrize("name", packaged_configs())
+def test_the_first_line_of_each_is_a_sentence_that_says_what_it_is_for(name):
+    line = (FOLDER / f"{name}.yaml").read_text().splitlines()[0]
+    assert line.startswith("# ") and line.endswith(".")
+    assert first_comment(packaged_configs()[name]) == line[2:]
 
 
 def test_base_names_every_key_with_what_it_means():

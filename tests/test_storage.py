@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kresp3d import storage, stores
+from kresp3d.config import load_config
 from kresp3d.errors import UsageError
 from kresp3d.files import at_hand, locked, publish, put_together, remove, written_aside
 from kresp3d.storage import RemotePath, is_remote, local, location, os_errors
@@ -193,3 +194,11 @@ def test_tensorflow_s_errors_become_python_s(error, kind):
     with pytest.raises(kind, match="because") as caught, os_errors(Path("x")):
         raise error(None, None, "because")
     assert caught.value.filename == "x"
+
+
+def test_a_configuration_there_extends_a_file_beside_it_or_a_name(folder):
+    (folder / "parent.yaml").write_text("extends: paper/synthetic/rgb\nseed: 8\n")
+    (folder / "child.yaml").write_text("extends: parent.yaml\nname: child\n")
+    assert load_config(str(folder / "child.yaml")) == load_config("paper/synthetic/rgb", ["seed=8", "name=child"])
+    with pytest.raises(UsageError, match=f"not found: {folder}/base;"):
+        load_config(f"{folder}/base")

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "bench": ("kresp3d.cli.bench", "Time networks, trained and exported."),
     "profile": ("kresp3d.cli.profile", "Count a network's parameters and multiply-adds."),
     "data": ("kresp3d.cli.data", "Render, prepare, check and look at videos."),
+    "config": ("kresp3d.cli.config", "List, show and copy the configurations that come with kresp3d."),
     "doctor": ("kresp3d.cli.doctor", "Say what works on this machine, and what to do about the rest."),
 }
 

@@ -142,8 +142,12 @@ def _check_picture(context: click.Context, option: click.Parameter, path: Path) 
     return path
 
 
-def config_file_option(*, required: bool, help: str = "Configuration, a YAML file.") -> Callable[[Function], Function]:
-    """`--config FILE`, passed as `config_file`."""
+#: What `--config` takes.
+CONFIG_HELP = "Configuration: a YAML file, or a name from `kresp3d config list`."
+
+
+def config_file_option(*, required: bool, help: str = CONFIG_HELP) -> Callable[[Function], Function]:
+    """`--config FILE`, passed as `config_file`, which `kresp3d.config.load_config` takes."""
     return click.option(
         "--config",
         "-c",
@@ -189,7 +193,7 @@ def config_options(*, required: bool = True) -> Callable[[Function], Function]:
             return function(*args, config=load_config(config_file, overrides), **kwargs)
 
         # Applied from the last to the first, as decorators are, so that --config comes first in the help.
-        help_text = "Configuration, a YAML file." + ("" if required else " [default: built in]")
+        help_text = CONFIG_HELP + ("" if required else " [default: built in]")
         return config_file_option(required=required, help=help_text)(override_option(wrapper))
 
     return decorate

@@ -47,7 +47,7 @@ def command(
         raise UsageError("--resume and --overwrite exclude each other")
     if config_file is None:
         if not (resume and out):
-            raise UsageError("expected --config FILE, such as configs/base.yaml, or --resume with --out RUN")
+            raise UsageError("expected --config FILE, such as --config base, or --resume with --out RUN")
         config_file = RunFolder(out).config_file
         if not config_file.is_file():
             raise UsageError(f"{out} holds no run to resume; expected --config FILE to begin one")

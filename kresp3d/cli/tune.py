@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 @click.command(name="tune")
-@config_file_option(required=True, help="Configuration with a search space, such as configs/tune.yaml.")
+@config_file_option(
+    required=True,
+    help="Configuration with a search space, such as tune: a YAML file, or a name from `kresp3d config list`.",
+)
 @override_option
 @click.option("--out", type=ANYWHERE, metavar="DIR", help="Folder of the sweep.  [default: runs/NAME]")
 @click.option("--trials", type=click.IntRange(1), help="Most trials; as --set tune.trials=N.")

@@ -49,8 +49,8 @@ class SearchSpace:
     def __post_init__(self) -> None:
         if not self.dimensions:
             raise UsageError(
-                f"{self.where} has no tune.space, so there is nothing to vary; begin with configs/tune.yaml, "
-                "or name keys there, such as tune: {space: {model.attention: bool}}"
+                f"{self.where} has no tune.space, so there is nothing to vary; begin with "
+                "`kresp3d config copy tune FILE`, or name keys there, such as tune: {space: {model.attention: bool}}"
             )
         for key, dimension in self.dimensions.items():
             self._check_key(key)
