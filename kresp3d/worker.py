@@ -1,5 +1,8 @@
 """A process that works for this one, and may crash, hang or fill its memory without harm to it.
 
+It imports nothing of the program that started it, unlike the processes of `multiprocessing`: a script needs no
+`if __name__ == "__main__":`, and a notebook no file.
+
 this process                         the worker
 run(function, …)   ── function ──▶   imports it, calls it
                    ◀── result ───
@@ -11,21 +14,40 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import multiprocessing
 import os
 import pickle
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, Literal, Self, TypeVar
 
 from kresp3d.errors import KrespError
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+
+#: Begins a worker: it learns from where this process imports. Ctrl-C goes to every process of a terminal, and is left
+#: to this one.
+_BEGIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+sys.path[:] = connection.recv()
+from kresp3d.worker import serve
+serve(connection)
+"""
 
 #: What a worker says: that it is there, one item of a stream, its end or the result, or an error.
 _Kind = Literal["ready", "item", "result", "error"]
@@ -56,7 +78,7 @@ class Worker:
     def __init__(self, *, memory: int | None = None, imports: Sequence[str] = ()) -> None:
         self._memory = memory
         self._imports = tuple(imports)
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
         self._start()
 
@@ -113,7 +135,8 @@ class Worker:
         """Kill the worker. It is started again when it is needed."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+            # Which closes its standard input too.
+            self._process.communicate()
             self._connection.close()
             self._process = None
 
@@ -124,19 +147,21 @@ class Worker:
         self.close()
 
     def _start(self) -> None:
-        # Spawned, since a process that has loaded TensorFlow has threads and must not fork.
-        context = multiprocessing.get_context("spawn")
         try:
-            connection, theirs = context.Pipe()
+            connection, theirs = multiprocessing.Pipe()
             with theirs:
-                process = context.Process(target=_serve, args=(theirs, self._memory, self._imports), daemon=True)
-                process.start()
+                command = [sys.executable, "-P", "-c", _BEGIN, str(theirs.fileno())]
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
         except OSError as error:
             raise KrespError(
                 f"a worker process cannot be started ({error.strerror}): the machine is out of processes, memory or "
                 "open files; try again with fewer workers, or when it has less to do"
             ) from error
         self._process, self._connection, self._ready = process, connection, False
+        # That it has died already shows when it is asked to work.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for message in (sys.path, self._memory, self._imports):
+                connection.send(message)
         # `end` may have come before there was a process to kill.
         if self._ended:
             process.kill()
@@ -151,8 +176,7 @@ class Worker:
                 if self._ended:
                     raise
                 raise KrespError(
-                    "worker processes cannot be started: a script that calls this must do so below "
-                    "`if __name__ == '__main__':`; otherwise the machine may be out of memory"
+                    "a worker process ended while it was starting; the machine may be out of memory"
                 ) from None
             self._ready = True
         # That it has ended meanwhile shows when its answer is read.
@@ -167,7 +191,7 @@ class Worker:
         except (EOFError, OSError):
             process = self._process
             self.close()
-            code = None if process is None else process.exitcode
+            code = None if process is None else process.returncode
             raise WorkerDiedError(f"a worker process ended by itself ({_say(code)})") from None
         except BaseException:
             # Such as Ctrl-C and the time limit: an answer that comes later would be taken for that of the next call.
@@ -178,6 +202,76 @@ class Worker:
         return kind, value
 
 
+class Team:
+    """Workers that do one job each at a time, started at once.
+
+    Args:
+        workers: How many.
+        memory: See `Worker`.
+        imports: See `Worker`.
+
+    Raises:
+        KrespError: If they cannot be started.
+    """
+
+    def __init__(self, workers: int, *, memory: int | None = None, imports: Sequence[str] = ()) -> None:
+        self._team: list[Worker] = []
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+        # Each thread waits for one process.
+        self._threads = ThreadPoolExecutor(max(1, workers))
+        try:
+            for _ in range(workers):
+                self._team.append(Worker(memory=memory, imports=imports))
+                self._idle.put(self._team[-1])
+        except KrespError:
+            self.__exit__()
+            raise
+
+    def each(self, work: Callable[[Worker, Item], T], items: Iterable[Item]) -> Iterator[T]:
+        """Do something with each item and a worker, and yield what comes of it, in the order of the items.
+
+        Several threads may call it at once.
+
+        Args:
+            work: Called in threads of this process.
+            items: What it takes. They are read two for each worker ahead.
+
+        Raises:
+            Exception: Whatever `work` raises.
+        """
+        queue = iter(items)
+        under_way: deque[Future[T]] = deque()
+        while True:
+            # Twice the workers: none waits for work, and little is held in memory.
+            for item in itertools.islice(queue, 2 * len(self._team) - len(under_way)):
+                under_way.append(self._threads.submit(self._lend, work, item))
+            if not under_way:
+                return
+            yield under_way.popleft().result()
+
+    def _lend(self, work: Callable[[Worker, Item], T], item: Item) -> T:
+        worker = self._idle.get()
+        try:
+            return work(worker, item)
+        finally:
+            self._idle.put(worker)
+
+    def close(self) -> None:
+        """Kill the workers."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._team:
+            worker.end()
+        self._threads.shutdown()
+        for worker in self._team:
+            worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def _say(code: int | None) -> str:
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
@@ -185,9 +279,11 @@ def _say(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _serve(connection: Connection, memory: int | None, imports: Sequence[str]) -> None:
-    """What a worker does until it is killed."""
-    start_worker()
+def serve(connection: Connection) -> None:
+    """What a worker does until it is killed, or the process that started it has ended."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    memory: int | None = connection.recv()
+    imports: Sequence[str] = connection.recv()
     if memory is not None:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         limit = memory if most == resource.RLIM_INFINITY else min(memory, most)
@@ -224,18 +320,8 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
-def start_worker() -> None:
-    """Initialise a worker process: it ends with its parent, however that ends.
-
-    Ctrl-C, which goes to every process of a terminal, is left to the parent.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    """End this process when the one that started it has ended, however that ended: it holds the other end of stdin."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)

@@ -7,16 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import pytest
 
 from kresp3d.errors import KrespError, VideoError
-from kresp3d.worker import Worker, WorkerDiedError, WorkerTimeoutError
+from kresp3d.worker import Team, Worker, WorkerDiedError, WorkerTimeoutError
 
 # The worker imports functions by their module's name, which a test's module has not.
 FUNCTIONS = """
-import os, signal, time
+import os, signal, sys, time
 from kresp3d.errors import VideoError
 
 def process():
@@ -24,6 +25,9 @@ def process():
 
 def crash():
     os.kill(os.getpid(), signal.SIGSEGV)
+
+def import_path():
+    return sys.path
 
 def sleep(seconds):
     time.sleep(seconds)
@@ -192,7 +196,7 @@ def test_where_no_process_can_be_started_a_sentence_says_so_and_later_one_can(wo
     # What the system says when there are too many, with which it cannot be provoked as root.
     no_more = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     with monkeypatch.context() as patch:
-        patch.setattr("multiprocessing.process.BaseProcess.start", Mock(side_effect=no_more))
+        patch.setattr("subprocess.Popen", Mock(side_effect=no_more))
         for _ in range(2):
             with pytest.raises(KrespError, match=r"cannot be started \(Resource temporarily unavailable\)"):
                 worker.run(functions.process, time_limit=60)
@@ -203,18 +207,37 @@ def test_where_no_process_can_be_started_a_sentence_says_so_and_later_one_can(wo
 
 
 def test_no_open_files_left_is_a_sentence(functions, monkeypatch):
-    monkeypatch.setattr(
-        "multiprocessing.connection.Pipe", Mock(side_effect=OSError(errno.EMFILE, "Too many open files"))
-    )
+    monkeypatch.setattr("multiprocessing.Pipe", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
     with pytest.raises(KrespError, match=r"cannot be started \(Too many open files\)"):
         Worker()
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path):
+def test_a_script_without_a_guard_is_not_run_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("from kresp3d.worker import Worker\nprint(Worker().run(len, 'abc'))\n")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert KrespError.__name__ in done.stderr
-    assert "if __name__ == '__main__':" in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+def test_it_imports_from_where_this_process_does(tmp_path, functions):
+    found = Worker().run(functions.import_path)
+    assert found == sys.path and str(tmp_path) in found
+
+
+def test_a_worker_that_cannot_begin_is_a_sentence():
+    with pytest.raises(KrespError, match="ended while it was starting"):
+        Worker(imports=["there_is_no_such_module"]).run(len, "abc")
+
+
+def test_several_threads_share_a_team(functions):
+    with Team(2) as team, ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda end: list(team.each(lambda worker, n: worker.run(abs, -n), range(end))), range(20))
+        assert list(found) == [list(range(end)) for end in range(20)]
+
+
+def test_a_team_reads_no_further_ahead_than_it_works(functions):
+    numbers = iter(range(1000))
+    with Team(1) as team:
+        results = team.each(lambda worker, n: worker.run(abs, -n), numbers)
+        assert next(results) == 0 and next(numbers) == 2

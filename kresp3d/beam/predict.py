@@ -164,4 +164,4 @@ class _Score(apache_beam.DoFn):
         }
 
     def teardown(self) -> None:
-        self._workers.__exit__()
+        self._workers.close()

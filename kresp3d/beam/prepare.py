@@ -96,4 +96,4 @@ class _Write(apache_beam.DoFn):
                 yield error
 
     def teardown(self) -> None:
-        self._workers.__exit__()
+        self._workers.close()

@@ -10,11 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -29,7 +26,7 @@ from kresp3d.data.render import ACTIONS, RENDERER, frame_count, frame_size, rend
 from kresp3d.data.splits import Split
 from kresp3d.data.workers import Progress
 from kresp3d.errors import KrespError
-from kresp3d.worker import start_worker
+from kresp3d.worker import Team, WorkerDiedError
 
 __all__ = ["ACTIONS", "contact_sheet", "render_video", "split_subjects", "write_contact_sheet", "write_dataset"]
 
@@ -199,23 +196,12 @@ def _rendered(jobs: Sequence[Job], folder: Path, config: SyntheticConfig, worker
         for job in jobs:
             yield render(job)
         return
-    # Spawned, not forked: a forked copy of a process that runs TensorFlow's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    # Ctrl-C is left to the main process, which lets each worker finish its file.
-    pool = ProcessPoolExecutor(workers, context, initializer=start_worker)
+    # Worker processes, not threads: rendering is Python code in large part.
     try:
-        waiting = {pool.submit(render, job) for job in jobs}
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-    except BrokenProcessPool:
-        raise KrespError(
-            "a process that renders videos ended: a script that calls this must do so below "
-            "`if __name__ == '__main__':`; otherwise the machine may be out of memory"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+        with Team(workers, imports=[__name__]) as team:
+            yield from team.each(lambda worker, job: worker.run(render, job), jobs)
+    except WorkerDiedError:
+        raise KrespError("a process that renders videos was ended; the machine may be out of memory") from None
 
 
 def _render_file(job: Job, folder: Path, config: SyntheticConfig) -> None:

@@ -6,16 +6,14 @@ The limits of each video: `time_limit` seconds, `MEMORY` bytes, and `kresp3d.dat
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Protocol, Self, TypeVar
 
-from kresp3d.errors import KrespError, VideoError
-from kresp3d.worker import Worker, WorkerDiedError, WorkerTimeoutError
+from kresp3d.errors import VideoError
+from kresp3d.worker import Team, Worker, WorkerDiedError, WorkerTimeoutError
 
 T = TypeVar("T")
 #: Called with the number of videos done and of all videos.
@@ -47,7 +45,7 @@ def map_videos(
         yield from team.map(function, paths)
 
 
-class VideoWorkers:
+class VideoWorkers(Team):
     """Processes that work on one video each, started at once.
 
     Args:
@@ -69,18 +67,8 @@ class VideoWorkers:
         time_limit: float | None = TIME_LIMIT,
     ) -> None:
         count = min(workers or len(os.sched_getaffinity(0)), videos)
+        super().__init__(count, memory=MEMORY, imports=imports)
         self._time_limit = time_limit
-        self._team: list[Worker] = []
-        self._idle: SimpleQueue[Worker] = SimpleQueue()
-        # Each thread waits for one process.
-        self._threads = ThreadPoolExecutor(max(1, count))
-        try:
-            for _ in range(count):
-                self._team.append(Worker(memory=MEMORY, imports=imports))
-                self._idle.put(self._team[-1])
-        except KrespError:
-            self.__exit__()
-            raise
 
     def map(self, function: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[T | VideoError]:
         """Apply a function to each video.
@@ -98,34 +86,14 @@ class VideoWorkers:
         Raises:
             KrespError: If worker processes cannot be started.
         """
-        queue = deque(paths)
-        under_way: deque[Future[T | VideoError]] = deque()
-        while queue or under_way:
-            # Twice the workers: none waits for work, and little is held in memory.
-            while queue and len(under_way) < 2 * len(self._team):
-                under_way.append(self._threads.submit(self._work, function, queue.popleft()))
-            yield under_way.popleft().result()
+        return self.each(partial(self._work, function), paths)
 
-    def _work(self, function: Callable[[Path], T], path: Path) -> T | VideoError:
-        worker = self._idle.get()
+    def _work(self, function: Callable[[Path], T], worker: Worker, path: Path) -> T | VideoError:
         try:
             with _blamed(path, self._time_limit):
                 return worker.run(function, path, time_limit=self._time_limit)
         except VideoError as error:
             return error
-        finally:
-            self._idle.put(worker)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for worker in self._team:
-            worker.end()
-        self._threads.shutdown()
-        for worker in self._team:
-            worker.close()
 
 
 class Decode(Protocol):

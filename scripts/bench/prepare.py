@@ -10,7 +10,6 @@ It starts with no records each time; its worker processes' start is counted. The
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import tempfile
 import time
@@ -72,9 +71,7 @@ def loop(config: DataConfig, path: Path) -> int:
 
 
 def cpu_time() -> float:
-    """Seconds of this process and of its children, which are waited for."""
-    for child in multiprocessing.active_children():
-        child.join()
+    """Seconds of this process and of those of its children that have ended."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
