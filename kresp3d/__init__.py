@@ -1,3 +1,67 @@
-"""Human action recognition with residual frames and an efficient pseudo-3D network, in Keras 3."""
+"""Human action recognition with residual frames and an efficient pseudo-3D network, in Keras 3.
+
+    import kresp3d
+
+    run = kresp3d.load("runs/base")
+    print(run.predict("video.mp4").label)
+
+Names are imported when they are first used: `import kresp3d` alone loads neither TensorFlow nor Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kresp3d.data.video_clips import read_clips
+    from kresp3d.errors import KrespError, UsageError, VideoError
+    from kresp3d.inference.predictor import Prediction
+    from kresp3d.inference.run import Run, load
+    from kresp3d.nn import layers
+    from kresp3d.nn.p3d_resnet import P3DResNet
+    from kresp3d.training.train import train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "load",
+    "train",
+    "read_clips",
+    "Run",
+    "Prediction",
+    "P3DResNet",
+    "layers",
+    "KrespError",
+    "UsageError",
+    "VideoError",
+]
+
+#: Name -> the module that has it.
+_MODULES = {
+    "load": "kresp3d.inference.run",
+    "train": "kresp3d.training.train",
+    "read_clips": "kresp3d.data.video_clips",
+    "Run": "kresp3d.inference.run",
+    "Prediction": "kresp3d.inference.predictor",
+    "P3DResNet": "kresp3d.nn.p3d_resnet",
+    "KrespError": "kresp3d.errors",
+    "UsageError": "kresp3d.errors",
+    "VideoError": "kresp3d.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "layers":
+        return importlib.import_module("kresp3d.nn.layers")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'kresp3d' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    # The next access finds it at once.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeAlias, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -39,6 +40,9 @@ Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+#: What is laid over a configuration: keys such as `training.epochs` with their values, which are Python's (a mapping
+#: is laid over a section key by key); or `a.b=value` strings, whose values are YAML.
+Overrides: TypeAlias = Mapping[str, Any] | Iterable[str]
 Method = Literal["prune", "prune-2x4", "cluster", "qat", "slim"]
 
 
@@ -385,13 +389,13 @@ class Config(Section):
         return yaml.safe_dump(self.to_values(), sort_keys=False, allow_unicode=True)
 
 
-def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | Path | None = None, overrides: Overrides = ()) -> Config:
     """Read a configuration.
 
     Args:
         path: A YAML file, or the name of a configuration that comes with kresp3d, such as `base` or
             `paper/synthetic/rgb`; `None` for the defaults alone.
-        overrides: `a.b=value` strings, values in YAML, laid over the file in order.
+        overrides: Laid over the file in order.
 
     Raises:
         UsageError: If the file is missing or no YAML, or a key or value is not accepted.
@@ -401,22 +405,34 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
         3
     """
     values: dict[str, Any] = {} if path is None else _read(find_config(path), ())
-    for override in overrides:
-        _apply_override(values, override)
     where = "the configuration" if path is None else str(path)
-    return parse_config(values, where)
+    return parse_config(_overridden(values, overrides), where)
 
 
-def override_config(config: Config, overrides: Iterable[str], where: str) -> Config:
-    """Lay `a.b=value` strings, values in YAML, over a configuration, which is named `where` in errors.
+def make_config(source: str | os.PathLike[str] | Config | Mapping[str, Any], overrides: Overrides = ()) -> Config:
+    """Make a configuration of what a program has.
+
+    Args:
+        source: As `load_config` takes it; or a configuration; or keys and values, laid over the defaults.
+        overrides: Laid over it in order.
+
+    Raises:
+        UsageError: As `load_config`.
+    """
+    if isinstance(source, Config):
+        return override_config(source, overrides, "the configuration")
+    if isinstance(source, Mapping):
+        return parse_config(_overridden(_overridden({}, source), overrides), "the configuration")
+    return load_config(os.fspath(source), overrides)
+
+
+def override_config(config: Config, overrides: Overrides, where: str) -> Config:
+    """Lay overrides over a configuration, which is named `where` in errors.
 
     Raises:
         UsageError: If a key or value is not accepted.
     """
-    values = config.to_values()
-    for override in overrides:
-        _apply_override(values, override)
-    return parse_config(values, where)
+    return parse_config(_overridden(config.to_values(), overrides), where)
 
 
 def parse_config(values: Mapping[str, Any], where: str) -> Config:
@@ -490,6 +506,23 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    if not isinstance(overrides, Mapping):
+        for override in overrides:
+            _apply_override(values, override)
+        return values
+    for key, value in overrides.items():
+        parts = str(key).split(".")
+        if not all(parts):
+            raise UsageError(f"unknown key {key!r}; expected one such as 'training.epochs'")
+        # A path is text, as in YAML.
+        nested: Any = os.fspath(value) if isinstance(value, os.PathLike) else value
+        for part in reversed(parts):
+            nested = {part: nested}
+        values = _merge(values, nested)
+    return values
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

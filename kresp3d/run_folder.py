@@ -55,8 +55,10 @@ _EVALUATION = "evaluation-"
 
 
 def command_line() -> str:
-    """The command that this process runs, as it can be pasted into a shell."""
-    return shlex.join(["kresp3d", *sys.argv[1:]])
+    """The command that this process runs, of kresp3d or of a program that uses it, to be pasted into a shell."""
+    program = Path(sys.argv[0])
+    is_ours = program.name == "kresp3d" or Path(__file__).parent in program.resolve().parents
+    return shlex.join(["kresp3d", *sys.argv[1:]] if is_ours else ["python", *sys.argv])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.config import Config, known_keys, load_config, parse_config
+from kresp3d.config import Config, known_keys, load_config, make_config, parse_config
 from kresp3d.errors import UsageError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -281,3 +281,46 @@ def test_gradient_checkpointing_and_statistics_over_replicas_exclude_each_other(
     values = {"training": {"gradient_checkpointing": True}, "model": {"norm": "sync_batch"}}
     with pytest.raises(UsageError, match=r"gradient_checkpointing .* sync_batch"):
         parse_config(values, "the test")
+
+
+@pytest.mark.parametrize(
+    ("override", "mapping"),
+    [
+        ("training.epochs=5", {"training.epochs": 5}),
+        ("model.blocks=[1, 1]", {"model.blocks": [1, 1]}),
+        ("training.clip_norm=null", {"training.clip_norm": None}),
+        ("model.stem_pool=true", {"model.stem_pool": True}),
+        ("training.ema=0.9", {"training": {"ema": 0.9}}),
+        ("data.videos=my videos", {"data.videos": Path("my videos")}),
+        ("data.group_regex=null", {"data": {"group_regex": None}}),
+        ("name=5", {"name": "5"}),
+    ],
+)
+def test_python_values_do_what_set_does(override: str, mapping: dict[str, Any], tmp_path: Path) -> None:
+    file = write(tmp_path / "a.yaml", {"training": {"batch_size": 8, "epochs": 2}, "data": {"group_regex": "(a)"}})
+    expected = load_config(file, [override])
+    assert load_config(file, mapping) == make_config(file, mapping) == expected != load_config(file)
+    assert expected.training.batch_size == 8
+
+
+def test_a_configuration_is_made_of_values_or_of_another_one() -> None:
+    values = {"training": {"epochs": 7}, "model.blocks": [2]}
+    config = make_config(values, {"training.batch_size": 3})
+    assert (config.training.epochs, config.training.batch_size, config.model.blocks) == (7, 3, (2,))
+    assert make_config(config) == config
+    assert make_config(config, {"training": {"epochs": 8}}).training.batch_size == 3
+    assert values == {"training": {"epochs": 7}, "model.blocks": [2]}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"training.epoch": 5}, "did you mean 'training.epochs'"),
+        ({"training.": 5}, "unknown key 'training.'"),
+        ({"training.epochs": "many"}, "'training.epochs'"),
+        ({"model": 5}, "'model'"),
+    ],
+)
+def test_mistakes_in_a_mapping_get_a_sentence(overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        make_config({}, overrides)

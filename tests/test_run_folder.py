@@ -6,13 +6,15 @@ import csv
 import errno
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
+import kresp3d
 from kresp3d.config import Config, parse_config
 from kresp3d.data.index import Record, Records
 from kresp3d.errors import KrespError, UsageError
-from kresp3d.run_folder import RunFolder
+from kresp3d.run_folder import RunFolder, command_line
 
 
 def records(folder):
@@ -119,3 +121,10 @@ def test_the_environment_says_how_the_run_was_made(tmp_path, monkeypatch):
     values = json.loads((run.path / "environment.json").read_text())
     assert values["command"] == "kresp3d train --set 'data.videos=my videos'"
     assert values["packages"]["tensorflow"][0].isdigit()
+
+
+def test_the_command_of_a_program_that_uses_kresp3d_is_the_programs(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["my script.py", "--fast"])
+    assert command_line() == "python 'my script.py' --fast"
+    monkeypatch.setattr(sys, "argv", [str(Path(kresp3d.__file__).parent / "training" / "child.py"), "train"])
+    assert command_line() == "kresp3d train"

@@ -50,9 +50,9 @@ def command(
 
     from rich.console import Console
 
-    from kresp3d.cli.progress import progress_bar
     from kresp3d.files import write_text
     from kresp3d.inference.bench import bench, bench_table
+    from kresp3d.ui.progress import progress_bar
 
     with progress_bar("Timing", "turns") as progress:
         found = bench(

@@ -57,10 +57,10 @@ def command(
         run.check_free(overwrite=overwrite)
 
     # After the options are looked at: TensorFlow takes seconds to import.
-    from kresp3d.cli.train import train_and_measure
     from kresp3d.compression.compress import begin, check_source, compress_config, load_source
     from kresp3d.data.index import read_index
     from kresp3d.training.strategy import make_strategy
+    from kresp3d.training.train import train_and_measure
 
     config = compress_config(trained, method, overrides)
     # Logical devices can be made only before TensorFlow computes anything, as it does to look at the network.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kresp3d.cli.options import ANYWHERE, HERE, check_output, config_options, runner_options
-from kresp3d.cli.progress import progress_bar
 from kresp3d.errors import KrespError
+from kresp3d.ui.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console

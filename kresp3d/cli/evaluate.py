@@ -10,9 +10,6 @@ import click
 from kresp3d.cli.options import ANYWHERE, json_option, precision_option
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from kresp3d.evaluation.metrics import Evaluation
     from kresp3d.inference.engine import Engine, Precision
     from kresp3d.run_folder import RunFolder
 
@@ -68,46 +65,15 @@ def command(
     # The report on another run's videos stands beside the one on the own run's.
     name += "" if run_folder is None else f"-on-{run.path.resolve().name}"
     folder = None if is_main else network / name if is_run else network.parent / f"{network.name}-{name}"
+
+    from kresp3d.evaluation.measure import measure
+
     console = Console(highlight=False, soft_wrap=True)
     evaluation = measure(run, engine, split, clips, console, command_line(), folder=folder, trained_in=trained_in)
     if json_file is not None:
         from kresp3d.evaluation.report import write_metrics
 
         write_metrics(json_file, evaluation)
-
-
-def measure(
-    run: RunFolder,
-    engine: Engine,
-    split: str,
-    clips: int,
-    console: Console,
-    command_line: str,
-    *,
-    folder: Path | None = None,
-    trained_in: RunFolder | None,
-) -> Evaluation:
-    """Evaluate a network on a run's videos, write the report into `folder` or the run's, and print the summary.
-
-    `trained_in` is the run that trained the network, if it is known.
-    """
-    import logging
-
-    from kresp3d.cli.progress import progress_bar
-    from kresp3d.data.index import reading
-    from kresp3d.evaluation.doubts import doubts
-    from kresp3d.evaluation.evaluate import evaluate, report
-    from kresp3d.evaluation.report import summary_table
-
-    with reading(run.records_folder), progress_bar("Evaluating", "clips") as progress:
-        evaluation = evaluate(engine, run, split=split, clips=clips, progress=progress)
-    reasons = doubts(run, split, trained_in=trained_in)
-    path = report(run, evaluation, command=command_line, folder=folder, doubts=reasons)
-    for reason in reasons:
-        logging.getLogger("kresp3d").warning("%s", reason)
-    console.print(summary_table(evaluation))
-    console.print(f"Report: {path}", markup=False)
-    return evaluation
 
 
 def _find_source(network: Path, engine: Engine, run: RunFolder) -> RunFolder | None:

@@ -29,8 +29,8 @@ def command(run: Path, video: Path, out: Path, overwrite: bool, class_name: str 
     """
     check_output(out, overwrite, video)
 
-    from kresp3d.cli.progress import progress_bars
     from kresp3d.data.workers import DecoderProcess
+    from kresp3d.ui.progress import progress_bars
 
     with (
         progress_bars({"Watching": "clips", "Drawing": "frames"}) as progress,

@@ -59,8 +59,8 @@ def command(
     """
     from rich.console import Console
 
-    from kresp3d.cli.progress import progress_bars
     from kresp3d.run_folder import RunFolder
+    from kresp3d.ui.progress import progress_bars
 
     source = RunFolder.open(run)
     target = folder or Path("saved_models") / source.config.name

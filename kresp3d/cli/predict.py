@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -58,9 +58,10 @@ def command(
 
     from rich.console import Console
 
+    import kresp3d
     from kresp3d.errors import UsageError, VideoError
     from kresp3d.files import write_text
-    from kresp3d.inference.predictor import find_all, predict_videos
+    from kresp3d.inference.predictor import find_all
     from kresp3d.storage import local
     from kresp3d.text import printable, utf8
 
@@ -70,28 +71,30 @@ def command(
         )
     paths = find_all([local(video) for video in videos])
 
-    from kresp3d.cli.progress import progress_bar
     from kresp3d.data.workers import VideoWorkers
-    from kresp3d.inference.open_engine import open_engine
+    from kresp3d.inference.run import DECODING
+    from kresp3d.ui.progress import progress_bar
 
     console, rows, bad = Console(highlight=False, soft_wrap=True), [], 0
     # Started first, since they import while this process loads the network.
     with (
-        VideoWorkers(len(paths), imports=["kresp3d.data.video_clips"], time_limit=time_limit) as workers,
+        VideoWorkers(len(paths), imports=DECODING, time_limit=time_limit) as workers,
         progress_bar("Predicting", "videos") as progress,
     ):
-        engine = open_engine(network, precision=precision)
-        found = predict_videos(engine, paths, workers, clips=clips or engine.info.clips, top=top)
+        run = kresp3d.load(network, precision=precision)
+        found = run.predict_each(paths, clips=clips, workers=workers)
         for done, (path, result) in enumerate(zip(paths, found, strict=True), 1):
+            row: dict[str, Any] = {"path": utf8(path)}
             if isinstance(result, VideoError):
                 bad += 1
-                rows.append({"path": utf8(path), "error": result.reason})
+                row["error"] = result.reason
                 click.echo(f"Cannot decode {result}", err=True)
             else:
-                rows.append(result.to_json())
-                pairs = zip(result.classes, result.scores, strict=True)
-                scores = ", ".join(f"{printable(c)} {s:.1%}" for c, s in pairs)
+                best = list(result.scores.items())[:top]
+                row["top"] = [{"class": label, "score": score} for label, score in best]
+                scores = ", ".join(f"{printable(label)} {score:.1%}" for label, score in best)
                 console.print(f"{printable(path)}: {scores}", markup=False)
+            rows.append(row)
             progress(done, len(paths))
     if json_file is not None:
         write_text(json_file, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")

@@ -63,9 +63,9 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     with folder.locked():
         folder.begin(config, resume=resume, overwrite=overwrite)
 
-        from kresp3d.cli.progress import prepare_with_progress
         from kresp3d.reproduction.reproduce import reproduce
         from kresp3d.reproduction.runner import Runner
+        from kresp3d.training.prepare import prepare_with_progress
 
         records = prepare_with_progress(config.data)
         reproduce(Runner(folder, config, tables, seeds, jobs), records, Console(highlight=False))

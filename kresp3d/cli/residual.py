@@ -56,8 +56,8 @@ def command(
     check_output(out, overwrite, video)
 
     from kresp3d.analysis.residual import write_residual
-    from kresp3d.cli.progress import progress_bar
     from kresp3d.data.workers import DecoderProcess
+    from kresp3d.ui.progress import progress_bar
 
     with progress_bar("Drawing", "frames") as progress, DecoderProcess() as decode:
         write_residual(

@@ -96,8 +96,8 @@ def command(
 
 def _prepare(config: Config) -> None:
     """Prepare the videos once, for all trials, and make sure that there are some to compare on."""
-    from kresp3d.cli.progress import prepare_with_progress
     from kresp3d.errors import KrespError
+    from kresp3d.training.prepare import prepare_with_progress
 
     records = prepare_with_progress(config.data)
     if all(video.split != "validation" for video in records.videos):

@@ -12,11 +12,11 @@ import errno
 import math
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import av
 import numpy as np
@@ -33,6 +33,7 @@ from kresp3d.data.resample import resample, timeline
 from kresp3d.errors import UsageError, VideoError
 
 Image = npt.NDArray[np.uint8]
+Frame = TypeVar("Frame")
 
 #: Share of the announced packets that must be there; some writers announce a few that never come.
 WHOLE = 0.95
@@ -101,13 +102,43 @@ def iter_frames(path: str | Path, *, fps: float, short_side: int | None, threads
 
 def _iter_frames(path: Path, fps: float, short_side: int | None, threads: int) -> Iterator[Image]:
     with _open(path, threads) as (container, stream):
-        convert = _Converter(path, stream, short_side)
-        shown: VideoFrame | None = None
-        image: Image | None = None
-        for frame in resample(timeline(_decode(path, container, stream), _period(stream)), fps):
-            if image is None or frame is not shown:
-                shown, image = frame, convert(frame)
-            yield image
+        frames = resample(timeline(_decode(path, container, stream), _period(stream)), fps)
+        yield from _converted(frames, _Converter(path, stream, short_side))
+
+
+def convert_frames(frames: Iterable[Image], *, rate: float, fps: float, short_side: int | None) -> Iterator[Image]:
+    """Bring frames to another rate and size, as `iter_frames` does with those of a video.
+
+    Args:
+        frames: RGB frames in time, uint8 `[H, W, 3]`.
+        rate: Frames per second of `frames`.
+        fps: Frames per second of the output.
+        short_side: As `iter_frames` takes it.
+
+    Yields:
+        RGB frames, uint8 `[H, W, 3]`; one that is held is the same array again.
+    """
+    reformatter = VideoReformatter()
+
+    def convert(frame: Image) -> Image:
+        height, width = frame.shape[:2]
+        size = fit_short_side(width, height, short_side)
+        if size == (width, height):
+            return frame
+        source = VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+        shrunk = reformatter.reformat(source, *size, "rgb24", interpolation=Interpolation.AREA, threads=1)
+        return cast(Image, shrunk.to_ndarray())
+
+    return _converted(resample(((number / rate, frame) for number, frame in enumerate(frames)), fps), convert)
+
+
+def _converted(frames: Iterable[Frame], convert: Callable[[Frame], Image]) -> Iterator[Image]:
+    """Convert each frame once, however long it is held."""
+    held: tuple[Frame, Image] | None = None
+    for frame in frames:
+        if held is None or frame is not held[0]:
+            held = frame, convert(frame)
+        yield held[1]
 
 
 def probe(path: str | Path) -> VideoInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,22 +16,32 @@ from kresp3d.data.decode import iter_frames
 from kresp3d.data.resize import resize_array
 from kresp3d.data.sampling import clip_indices, uniform_starts
 from kresp3d.data.workers import Decode, decode_here
-from kresp3d.errors import KrespError
+from kresp3d.errors import KrespError, UsageError
+from kresp3d.storage import local
 
 #: Bytes of a video's frames, as the network sees them, that are held at most: half an hour at a size of 112.
 HELD = 2**30
 
 
 def read_clips(
-    path: Path, clip: ClipFormat, *, clips: int, decode: Decode = decode_here, held: int = HELD
+    path: str | os.PathLike[str],
+    clip: ClipFormat,
+    *,
+    clips: int = 10,
+    decode: Decode = decode_here,
+    held: int = HELD,
 ) -> npt.NDArray[np.uint8]:
     """Decode a video and cut clips as `video_clips` does, in memory that does not grow with the video's length.
 
+    Example:
+        >>> clips = kresp3d.read_clips("video.mp4", run.clip)
+        >>> run.probabilities(clips).mean(axis=0)  # the scores of run.predict("video.mp4")
+
     Args:
         path: The video.
-        clip: How clips are cut.
-        clips: Number of clips.
-        decode: Where the video is decoded.
+        clip: How clips are cut, such as `Run.clip`.
+        clips: Number of clips, spread uniformly over the video.
+        decode: Where the video is decoded: by default in this process, which a damaged file may crash.
         held: Bytes of frames to hold. A video that has more is decoded again when it is known which are needed.
 
     Returns:
@@ -38,7 +49,11 @@ def read_clips(
 
     Raises:
         VideoError: If the video cannot be decoded.
+        UsageError: If `clips` is below 1, or the path is in an object store.
     """
+    if clips < 1:
+        raise UsageError(f"clips must be at least 1, received {clips!r}")
+    path = local(path)
     small: list[npt.NDArray[np.uint8]] = []
     count = 0
     for frame in decode(partial(read_network_frames, clip=clip), path):

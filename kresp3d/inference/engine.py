@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,13 +38,21 @@ class Engine(ABC):
         Raises:
             KrespError: If the frames are of another shape or dtype.
         """
+        self.check(frames)
+        return self._score(frames)
+
+    def check(self, frames: npt.NDArray[Any]) -> None:
+        """Make sure that `probabilities` takes an array.
+
+        Raises:
+            KrespError: If it is of another shape or dtype.
+        """
         expected = self.info.clip.shape
         if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[1:] != expected or not len(frames):
             raise KrespError(
                 f"{self.info.name} ({self.info.format}): expected clips uint8 [B, {', '.join(map(str, expected))}], "
                 f"B at least 1, received {frames.dtype} {list(frames.shape)}"
             )
-        return self._score(frames)
 
     @abstractmethod
     def _score(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +15,30 @@ from kresp3d.data.video_clips import read_clips
 from kresp3d.data.workers import Decode, VideoWorkers, decode_here
 from kresp3d.errors import KrespError, VideoError
 from kresp3d.inference.engine import Engine
-from kresp3d.text import utf8
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best classes of a video with their scores, best first."""
+    """The action in a video.
 
-    path: Path
-    classes: tuple[str, ...]
-    scores: tuple[float, ...]
+    Attributes:
+        label: The best class.
+        score: Its probability, 0 to 1.
+        scores: Every class with its probability, best first. They sum to 1.
+        path: The video; `None` where frames were given.
+    """
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "path": utf8(self.path),
-            "top": [{"class": c, "score": s} for c, s in zip(self.classes, self.scores, strict=True)],
-        }
+    label: str
+    score: float
+    scores: dict[str, float] = field(repr=False)
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, labels: Sequence[str], scores: npt.NDArray[np.float64], path: Path | None = None) -> Prediction:
+        """From the classes and their probabilities `[classes]`, in the order of the network's outputs."""
+        ranked = {labels[index]: float(scores[index]) for index in np.argsort(-scores, kind="stable")}
+        label = next(iter(ranked))
+        return cls(label, ranked[label], ranked, path)
 
 
 def video_probabilities(
@@ -52,17 +58,8 @@ def video_probabilities(
     return mean_scores(engine, read_clips(path, engine.info.clip, clips=clips, decode=decode))
 
 
-def predict_video(engine: Engine, path: Path, *, clips: int, top: int, decode: Decode = decode_here) -> Prediction:
-    """Name the action in a video; see `video_probabilities`.
-
-    Raises:
-        VideoError: If the video cannot be decoded.
-    """
-    return _best(engine, path, video_probabilities(engine, path, clips=clips, decode=decode), top)
-
-
 def predict_videos(
-    engine: Engine, paths: Sequence[Path], workers: VideoWorkers, *, clips: int, top: int
+    engine: Engine, paths: Sequence[Path], workers: VideoWorkers, *, clips: int
 ) -> Iterator[Prediction | VideoError]:
     """Name the actions in videos, which are decoded in other processes while the network scores those before.
 
@@ -71,27 +68,30 @@ def predict_videos(
         paths: The videos.
         workers: What decodes them.
         clips: Number of clips of each.
-        top: Number of classes.
 
     Yields:
         What was found in each video, or why it cannot be decoded, in the order of `paths`.
     """
     read = partial(read_clips, clip=engine.info.clip, clips=clips)
-    for path, cut in zip(paths, workers.map(read, paths), strict=True):
-        yield cut if isinstance(cut, VideoError) else _best(engine, path, mean_scores(engine, cut), top)
+    # Absolute, since the processes may have been started in another folder.
+    for path, cut in zip(paths, workers.map(read, [path.absolute() for path in paths]), strict=True):
+        if isinstance(cut, VideoError):
+            yield VideoError(path, cut.reason)
+        else:
+            yield Prediction.of(engine.info.labels, mean_scores(engine, cut), path)
 
 
 def mean_scores(engine: Engine, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Mean softmax scores `[classes]` of a video's clips, uint8 `[N, T+s, S, S, 3]`."""
-    size = engine.batch_size
-    scores = [engine.probabilities(clips[start : start + size]) for start in range(0, len(clips), size)]
-    mean: npt.NDArray[np.float64] = np.concatenate(scores).astype(np.float64).mean(axis=0)
+    mean: npt.NDArray[np.float64] = probabilities(engine, clips).astype(np.float64).mean(axis=0)
     return mean
 
 
-def _best(engine: Engine, path: Path, scores: npt.NDArray[np.float64], top: int) -> Prediction:
-    best = np.argsort(-scores, kind="stable")[:top]
-    return Prediction(path, tuple(engine.info.labels[i] for i in best), tuple(float(scores[i]) for i in best))
+def probabilities(engine: Engine, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Softmax scores of any number of clips, in batches of the size that suits the engine; see `Engine`."""
+    engine.check(clips)
+    size = engine.batch_size
+    return np.concatenate([engine.probabilities(clips[start : start + size]) for start in range(0, len(clips), size)])
 
 
 def find_all(paths: Sequence[Path]) -> list[Path]:

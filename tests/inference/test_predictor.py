@@ -14,7 +14,8 @@ from kresp3d.data.clip_format import ClipFormat
 from kresp3d.errors import KrespError, VideoError
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.network_info import NetworkInfo
-from kresp3d.inference.predictor import find_all, predict_video
+from kresp3d.inference.predictor import find_all
+from kresp3d.inference.run import Run
 
 CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15, short_side=32)
 INFO = NetworkInfo(name="brightness", format="keras", labels=("light", "dark", "none"), clip=CLIP, clips=4, source="")
@@ -38,20 +39,20 @@ def test_scores_are_the_mean_over_clips_best_first(make_video, tmp_path):
     frames = np.broadcast_to(levels[:, None, None, None], (40, 40, 48, 3)).copy()
     video = make_video(tmp_path / "v.mp4", frames, fps=15)
     engine = Brightness()
-    found = predict_video(engine, video, clips=4, top=2)
+    found = Run(engine, tmp_path).predict(video, clips=4)
     assert engine.batches == [3, 1]
     starts = np.rint(np.linspace(0, 35, 4)).astype(int)
     expected = np.mean([levels[s : s + 5].mean() / 255 for s in starts])
-    assert found.classes == ("dark", "light")
-    assert found.scores == pytest.approx((1 - expected, expected), abs=0.02)
-    assert found.to_json()["top"][0] == {"class": "dark", "score": found.scores[0]}
+    assert list(found.scores) == ["dark", "light", "none"]
+    assert list(found.scores.values()) == pytest.approx([1 - expected, expected, 0], abs=0.02)
+    assert (found.label, found.score, found.path) == ("dark", found.scores["dark"], video)
 
 
 def test_a_video_that_cannot_be_decoded_is_named(tmp_path):
     path = tmp_path / "bad.mp4"
     path.write_bytes(b"no video" * 99)
     with pytest.raises(VideoError, match=r"bad\.mp4"):
-        predict_video(Brightness(), path, clips=1, top=1)
+        Run(Brightness(), tmp_path).predict(path, clips=1)
 
 
 def test_what_has_a_videos_name_is_answered_whatever_it_is(tmp_path):

@@ -6,30 +6,27 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
-
-import click
-
-if TYPE_CHECKING:
-    from kresp3d.config import DataConfig
-    from kresp3d.data.index import Records
 
 #: Seconds between two lines where the output is no terminal.
 INTERVAL = 30.0
 
 
 @contextmanager
-def progress_bar(text: str, unit: str = "videos") -> Iterator[Callable[[int, int], None]]:
+def progress_bar(text: str, unit: str = "videos", *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Show how far some work is, on stderr.
 
     Args:
         text: What is done, such as "Preparing".
         unit: What is counted, in the plural.
+        quiet: Show nothing.
 
     Yields:
         A function to be called with the number done and the number of all. Nothing is shown before its first call;
         what is done by then does not count for the rate.
     """
+    if quiet:
+        yield lambda done, total: None
+        return
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -98,21 +95,6 @@ def progress_bars(units: Mapping[str, str]) -> Iterator[Callable[[str, int, int]
         yield show
 
 
-def prepare_with_progress(data: DataConfig) -> Records:
-    """Render the embedded videos, if it is those, and prepare the records, with a bar for either."""
-    from kresp3d.data.prepare import prepare
-    from kresp3d.data.source import resolve_videos
-    from kresp3d.storage import is_remote, location
-
-    if data.records is not None and is_remote(data.records):
-        # Rendering takes longer than to find out that there is no such store.
-        location(data.records).exists()
-    with progress_bar("Rendering") as progress:
-        data = resolve_videos(data, progress=progress)
-    with progress_bar("Preparing") as progress:
-        return prepare(data, progress=progress)
-
-
 class _Lines:
     def __init__(self, text: str, unit: str) -> None:
         self.text, self.unit = text, unit
@@ -128,4 +110,4 @@ class _Lines:
         self.next = now + INTERVAL
         rate = (done - self.start[1]) / max(now - self.start[0], 1e-9)
         left = f", {rate:.1f}/s, {(total - done) / rate / 60:.0f} min left" if rate and done < total else ""
-        click.echo(f"{self.text}: {done} of {total} {self.unit}{left}", err=True)
+        print(f"{self.text}: {done} of {total} {self.unit}{left}", file=sys.stderr, flush=True)

@@ -1,10 +1,17 @@
-from kresp3d.cli import progress as module
-from kresp3d.cli.progress import progress_bar
+from kresp3d.ui import progress as module
+from kresp3d.ui.progress import progress_bar
 
 
 def test_nothing_is_said_before_the_first_call(capsys):
     with progress_bar("Preparing"):
         pass
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_a_quiet_one_says_nothing(capsys):
+    with progress_bar("Preparing", quiet=True) as show:
+        show(3, 3)
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
 

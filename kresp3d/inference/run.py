@@ -1,0 +1,248 @@
+"""A trained network as Python code uses it; see `load`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import weakref
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from kresp3d.data.clip_format import ClipFormat
+from kresp3d.data.decode import convert_frames
+from kresp3d.data.video_clips import video_clips
+from kresp3d.data.workers import VideoWorkers
+from kresp3d.errors import KrespError, UsageError, VideoError
+from kresp3d.inference.engine import Engine, Precision
+from kresp3d.inference.open_engine import open_engine
+from kresp3d.inference.predictor import Prediction, find_all, mean_scores, predict_videos, probabilities
+from kresp3d.storage import local, location
+
+#: What a process that decodes is told to import while this one does something else.
+DECODING = ("kresp3d.data.video_clips",)
+
+_FRAMES = "frames are one array, uint8 [N, H, W, 3], with fps="
+
+
+def load(path: str | os.PathLike[str], *, precision: Precision = "float32", threads: int | None = None) -> Run:
+    """Load a trained network.
+
+    Example:
+        >>> run = kresp3d.load("runs/base")
+        >>> run.predict("video.mp4").label
+        'walk'
+
+    Args:
+        path: A run folder, or what `kresp3d export` wrote: a SavedModel's folder, or the folder of its versions, of
+            which the newest is taken; a `.tflite`, `.xml` or `.onnx` file. Object stores are taken too.
+        precision: Of the computation; only run folders and OpenVINO files have a choice.
+        threads: Threads that the network may use; by default all cores. TensorFlow takes the number once in a process,
+            before its first computation.
+
+    Raises:
+        UsageError: If the network cannot be run in that precision.
+        KrespError: If the path is none of these, cannot be loaded, or what runs it is not installed.
+    """
+    place = location(path)
+    return Run(open_engine(place, precision=precision, threads=threads), place)
+
+
+class Run:
+    """A trained network that names the action in videos. `load` and `kresp3d.train` make it.
+
+    Several threads may use it at once.
+
+    Args:
+        engine: What runs the network.
+        path: Where it is.
+
+    Attributes:
+        path: The run folder, or the exported file or folder.
+    """
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self.path = path
+        self._engine = engine
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the columns of `probabilities`."""
+        return self._engine.info.labels
+
+    @property
+    def clip(self) -> ClipFormat:
+        """How clips are cut from a video."""
+        return self._engine.info.clip
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """What `metrics.json` of the run folder holds; `None` where it was not measured, and for exports.
+
+        Raises:
+            KrespError: If the file is damaged.
+        """
+        file = self.path / "metrics.json"
+        if not file.is_file():
+            return None
+        try:
+            metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            raise KrespError(f"{file} is damaged; measure again by `kresp3d evaluate {self.path}`") from None
+        return metrics
+
+    # `Any` stands for a folder's list: whoever names one file need not say that it is none.
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # text is an iterable of text too, but comes first
+        self, source: str | os.PathLike[str], *, clips: int | None = None
+    ) -> Prediction | Any: ...
+
+    @overload
+    def predict(self, source: npt.NDArray[np.uint8], *, fps: float, clips: int | None = None) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, source: Iterable[str | os.PathLike[str]], *, clips: int | None = None
+    ) -> list[Prediction | VideoError]: ...
+
+    def predict(
+        self,
+        source: str | os.PathLike[str] | npt.NDArray[np.uint8] | Iterable[str | os.PathLike[str]],
+        *,
+        fps: float | None = None,
+        clips: int | None = None,
+    ) -> Prediction | list[Prediction | VideoError]:
+        """Name the action in a video, or in each of several.
+
+        The scores are those of clips spread uniformly over the video, averaged. Files are decoded in processes of
+        their own, which may take 600 seconds and 4 GiB of memory for each.
+
+        Example:
+            >>> run.predict("video.mp4")
+            Prediction(label='walk', score=0.93, path=PosixPath('video.mp4'))
+            >>> run.predict(frames, fps=25).label
+            'walk'
+            >>> for found in run.predict(["a.mp4", "b.mp4"]):
+            ...     print(found if isinstance(found, kresp3d.VideoError) else found.label)
+
+        Args:
+            source: A video file; a folder, for all videos in it; several files and folders; or frames, uint8
+                `[N, H, W, 3]`, RGB, which give the scores of a video file with these frames.
+            fps: Frames per second of the frames. A file says its own.
+            clips: Number of clips; by default the network's, 10 unless its configuration says otherwise.
+
+        Returns:
+            Of a file or of frames, a `Prediction`. Of a folder or of several files, a list in their order; a file that
+            cannot be decoded does not stop the others: its `VideoError` stands in its place.
+
+        Raises:
+            VideoError: If a single file cannot be decoded.
+            UsageError: If the source, `fps` or `clips` is none of these.
+            KrespError: If a folder holds no video.
+        """
+        if isinstance(source, np.ndarray):
+            return self._predict_frames(source, fps, clips)
+        if fps is not None:
+            raise UsageError(f"fps={fps!r} is for frames; a video file says its own rate")
+        if not isinstance(source, str | os.PathLike):
+            return list(self.predict_each(source, clips=clips))
+        found = list(self.predict_each([source], clips=clips))
+        if local(source).is_dir():
+            return found
+        if isinstance(found[0], VideoError):
+            raise found[0]
+        return found[0]
+
+    def predict_each(
+        self,
+        sources: Iterable[str | os.PathLike[str]],
+        *,
+        clips: int | None = None,
+        workers: VideoWorkers | None = None,
+    ) -> Iterator[Prediction | VideoError]:
+        """Name the action in each of many videos, and give what was found as soon as it is known.
+
+        Videos are decoded while the network scores those before; what is not asked for is not decoded far ahead.
+
+        Args:
+            sources: Video files, and folders, for all videos in them.
+            clips: As `predict` takes it.
+            workers: Processes that decode, where they were started before; then their limits hold.
+
+        Yields:
+            What was found in each video, or why it cannot be decoded, in order.
+
+        Raises:
+            UsageError: If the sources or `clips` are none of these.
+            KrespError: If a folder holds no video.
+        """
+        clips = self._count(clips)
+        paths = _videos(sources)
+        return self._predict_each(paths, clips, workers)
+
+    def _predict_each(
+        self, paths: list[Path], clips: int, workers: VideoWorkers | None
+    ) -> Iterator[Prediction | VideoError]:
+        if workers is None and len(paths) > 1:
+            with VideoWorkers(len(paths), imports=DECODING) as workers:
+                yield from predict_videos(self._engine, paths, workers, clips=clips)
+        else:
+            yield from predict_videos(self._engine, paths, workers or self._decoder, clips=clips)
+
+    @cached_property
+    def _decoder(self) -> VideoWorkers:
+        """A process for single videos, kept since it takes about as long to start as to decode one."""
+        workers = VideoWorkers(1, imports=DECODING)
+        weakref.finalize(self, workers.close)
+        return workers
+
+    def _predict_frames(self, frames: npt.NDArray[Any], fps: float | None, clips: int | None) -> Prediction:
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+            raise UsageError(f"expected frames uint8 [N, H, W, 3], received {frames.dtype} {list(frames.shape)}")
+        if fps is None or not (math.isfinite(fps) and fps > 0):
+            raise UsageError(f"expected fps=, the frames per second of the frames, above 0; received {fps!r}")
+        clip = self.clip
+        frames_then = convert_frames(frames, rate=fps, fps=clip.fps, short_side=clip.short_side)
+        cut = video_clips(frames_then, clip, clips=self._count(clips))
+        return Prediction.of(self.labels, mean_scores(self._engine, cut))
+
+    def _count(self, clips: int | None) -> int:
+        if clips is not None and clips < 1:
+            raise UsageError(f"clips must be at least 1, received {clips!r}")
+        return clips or self._engine.info.clips
+
+    def probabilities(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Softmax scores of clips, such as `kresp3d.read_clips` cuts.
+
+        Args:
+            clips: uint8 `[B, T + s, S, S, 3]`, RGB, in the format that `clip` says; any `B` of at least 1.
+
+        Returns:
+            float32 `[B, classes]`.
+
+        Raises:
+            KrespError: If the clips are of another shape or dtype.
+        """
+        return probabilities(self._engine, np.asarray(clips))
+
+    def __repr__(self) -> str:
+        return f"<kresp3d run {str(self.path)!r}: {self._engine.info.format}, {len(self.labels)} classes>"
+
+
+def _videos(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The files among some paths, and the videos in the folders among them."""
+    if isinstance(sources, str | os.PathLike | np.ndarray) or not isinstance(sources, Iterable):
+        raise UsageError(f"expected paths of videos, received {type(sources).__name__}; {_FRAMES}")
+    found: list[Path] = []
+    for source in sources:
+        if not isinstance(source, str | os.PathLike):
+            raise UsageError(f"expected paths of videos, received one {type(source).__name__}; {_FRAMES}")
+        path = local(source)
+        # A file that is not there is an error in its place, like any that cannot be decoded.
+        found += find_all([path]) if path.is_dir() else [path]
+    return found

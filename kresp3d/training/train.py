@@ -1,0 +1,170 @@
+"""From a configuration to a trained and measured network: what `kresp3d train` does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kresp3d.config import Config, Overrides, make_config
+from kresp3d.data.index import Records, reading
+from kresp3d.errors import KrespError, UsageError
+from kresp3d.inference.run import Run
+from kresp3d.last_words import last_words
+from kresp3d.run_folder import RunFolder, command_line
+from kresp3d.storage import location
+from kresp3d.training.cluster import Cluster
+from kresp3d.training.prepare import prepare_with_progress
+
+# What imports TensorFlow is imported inside functions: that takes seconds, and a wrong path is said before.
+
+logger = logging.getLogger("kresp3d")
+
+
+def train(
+    config: str | os.PathLike[str] | Config | Mapping[str, Any] | None = None,
+    overrides: Overrides | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    until: int | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Train a network, and measure it on the test videos.
+
+    Videos are prepared first, where that is not done. TensorFlow keeps what it has set up for as long as a process
+    lives, so trainings of other precisions or devices belong in processes of their own.
+
+    Example:
+        >>> run = kresp3d.train("configs/base.yaml", {"training.epochs": 5}, out="runs/short")
+        >>> run.metrics["video_top1"]
+        0.82
+
+    Args:
+        config: A YAML file; a configuration; or keys and values, laid over the defaults. `None` takes the one of `out`,
+            to resume.
+        overrides: Keys with values, such as `{"training.epochs": 5, "model.blocks": [1, 1]}`, laid over it; or
+            `KEY=VALUE` strings as of `--set`.
+        out: The run folder; by default `runs/NAME` for the configuration's `name`.
+        resume: Go on from the last finished epoch, if `out` holds a run.
+        overwrite: Begin again in a folder that holds a run.
+        until: Stop after this epoch, on the way to `training.epochs`; `resume` goes on.
+        console: Where progress is printed; by default standard output, with bars on standard error. A quiet one,
+            `rich.console.Console(quiet=True)`, silences both. Warnings go to the logger `kresp3d`.
+
+    Returns:
+        The trained network. On several hosts (`training.strategy: multi_worker`) each gets it, but only the first one
+        has the run folder.
+
+    Raises:
+        UsageError: If the arguments or the configuration are not accepted, or differ from those of a resumed run.
+        KrespError: If `out` holds something else, there is nothing to train on, or the training fails; what was
+            finished is kept.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    if until is not None and until < 1:
+        raise UsageError(f"until must be an epoch, at least 1; received {until!r}")
+    folder = None if out is None else location(out)
+    if config is None:
+        config = _config_of(folder, resume)
+    name = str(config) if isinstance(config, str | os.PathLike) else "the configuration"
+    config = make_config(config, overrides or ())
+    if console is None:
+        console = Console(highlight=False, soft_wrap=True)
+    cluster = Cluster.of(config.training)
+    if cluster is not None and not cluster.is_chief:
+        return _train_along(config, cluster, console, until)
+    run = RunFolder(folder or Path("runs") / config.name)
+    resume = resume and run.config_file.is_file()
+    if not resume:
+        if config.compress.methods:
+            # Before anything is deleted: this may be the configuration of the very run that would be overwritten.
+            raise UsageError(
+                f"{name} is of a run that compressed a network (compress.methods); begin another one by "
+                "`kresp3d compress RUN`, or train from scratch with --set compress.methods=[]"
+            )
+        run.check_free(overwrite=overwrite)
+
+    with run.locked():
+        if resume:
+            run.check_config(config)
+        else:
+            run = RunFolder.create(run.path, config, overwrite=overwrite)
+        records = prepare_with_progress(run.config.data, quiet=console.quiet)
+        return train_and_measure(run, records, console, resume=resume, until=until)
+
+
+def _config_of(folder: Path | None, resume: bool) -> Path:
+    """The configuration of a run that is resumed."""
+    if folder is None or not resume:
+        raise UsageError("expected a configuration (--config), such as configs/base.yaml, or --resume with --out RUN")
+    file = RunFolder(folder).config_file
+    if not file.is_file():
+        raise UsageError(f"{folder} holds no run to resume; expected a configuration (--config) to begin one")
+    return file
+
+
+def _train_along(config: Config, cluster: Cluster, console: Console, until: int | None) -> Run:
+    """Train as one of several hosts, of which another one keeps the run and goes on with it."""
+    from kresp3d.inference.keras_engine import KerasEngine
+    from kresp3d.training.collectives import meet
+    from kresp3d.training.fit import train as fit
+    from kresp3d.training.strategy import make_strategy
+
+    console.print(f"Training as {cluster}; the run is with the first one, at {cluster.addresses[0]}.")
+    # The chief is there when the videos are prepared, which it may have done for all hosts.
+    strategy = make_strategy(config.training)
+    records = prepare_with_progress(config.data, quiet=console.quiet)
+    # What a run has is here too, so that all workers do the same, and goes in the end.
+    with tempfile.TemporaryDirectory(prefix="kresp3d-") as folder, reading(records.folder):
+        run = RunFolder.create(Path(folder) / "run", config)
+        progress = fit(run, records, until=until, strategy=strategy, console=Console(quiet=True))
+        trained = Run(KerasEngine(run), run.path)
+    console.print(f"Trained as {cluster} up to epoch {progress.epoch}; the first one measures the network.")
+    meet(strategy, cluster)
+    return trained
+
+
+def train_and_measure(
+    run: RunFolder, records: Records, console: Console, *, resume: bool = False, until: int | None = None
+) -> Run:
+    """Train a run, which this process holds, and measure it; see `kresp3d.training.fit.train`."""
+    from kresp3d.evaluation.measure import measure
+    from kresp3d.inference.keras_engine import KerasEngine
+    from kresp3d.training.fit import LESS_MEMORY
+    from kresp3d.training.fit import train as fit
+    from kresp3d.training.strategy import make_strategy
+
+    ended = (
+        f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
+        f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
+    )
+    cluster, strategy = Cluster.of(run.config.training), make_strategy(run.config.training)
+    with reading(records.folder), last_words(ended):
+        fit(run, records, resume=resume, until=until, strategy=strategy, console=console)
+    engine = KerasEngine(run)
+    split = run.config.evaluation.split
+    if split in run.splits:
+        measure(run, engine, split, run.config.evaluation.clips, console, command_line(), trained_in=run)
+    else:
+        console.print(f"No {split} videos: nothing is measured.")
+    if run.config.compress.methods:
+        from kresp3d.compression.report import report
+
+        try:
+            console.print(report(run))
+        except KrespError as error:
+            # The training is over, and whole.
+            logger.warning("%s", error)
+    if cluster is not None:
+        from kresp3d.training.collectives import meet
+
+        meet(strategy, cluster)
+    return Run(engine, run.path)
