@@ -15,7 +15,7 @@ from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.data.decode import fit_short_side, iter_frames, probe
+from kresp3d.data.decode import convert_frames, fit_short_side, iter_frames, probe
 from kresp3d.data.resample import LATE
 from kresp3d.errors import UsageError, VideoError
 
@@ -363,3 +363,14 @@ def test_a_video_error_survives_the_way_between_processes() -> None:
 def test_wrong_arguments_are_refused_at_once(wrong: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="received"):
         iter_frames(tmp_path / "v.mp4", **{"short_side": None, **wrong})
+
+
+@pytest.mark.parametrize(("fps", "short_side"), [(25, None), (15, 32), (60, 64), (7.5, 17)])
+def test_frames_become_what_a_lossless_video_of_them_becomes(
+    fps: float, short_side: int | None, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (20, 60, 81, 3), np.uint8)
+    video = make_video(tmp_path / "v.mkv", frames, fps=25, codec="ffv1", pix_fmt="bgr0")
+    expected = list(iter_frames(video, fps=fps, short_side=short_side))
+    found = list(convert_frames(frames, rate=25, fps=fps, short_side=short_side))
+    np.testing.assert_array_equal(found, expected)
