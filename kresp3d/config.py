@@ -193,7 +193,9 @@ class TrainingConfig(Section):
     """Largest norm of the whole gradient; null for no clipping."""
     ema: Fraction | None = None
     """Decay of the exponential moving average of the weights, used for evaluation; null for none."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """`auto`: mixed_bfloat16 where the CPU has instructions for it, else float32; a run notes which. Without them,
+    bfloat16 on a CPU is many times slower than float32."""
     gradient_checkpointing: bool = False
     """Compute the inside of each bottleneck anew for its gradient instead of keeping it: half the memory of a clip, and
     a third more time."""

@@ -37,6 +37,7 @@ from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.files import LOCK, PART, locked, remove, write_text, written_aside
+from kresp3d.machine import cpu_flags, read_text
 from kresp3d.storage import location, reason
 
 _COLUMNS = ("name", "label", "group", "split")
@@ -78,7 +79,7 @@ class RunFolder:
         run.check_free(overwrite=overwrite)
         run._clear()
         path.mkdir(parents=True, exist_ok=True)
-        write_text(run.config_file, config.to_yaml())
+        write_text(run.config_file, _with_precision(config, _fast_precision()).to_yaml())
         return run
 
     def check_free(self, *, overwrite: bool) -> None:
@@ -121,6 +122,8 @@ class RunFolder:
         Raises:
             UsageError: If `config` differs from the run's own.
         """
+        # A run goes on in the precision that it began with, on whatever machine.
+        config = _with_precision(config, self.config.training.precision)
         changed = changed_keys(self.config, config, besides=("tune", "data.service"))
         if changed:
             key, mine, other = changed[0]
@@ -305,6 +308,21 @@ class RunFolder:
                 for left in self.path.glob(f"{PART}*-{file.name}"):
                     left.unlink()
             yield
+
+
+def _with_precision(config: Config, precision: str) -> Config:
+    """Put a precision in place of `auto`."""
+    if config.training.precision != "auto":
+        return config
+    training = config.training.model_copy(update={"precision": precision})
+    return config.model_copy(update={"training": training})
+
+
+def _fast_precision() -> str:
+    """Return the precision that this machine's CPU trains in fastest."""
+    # x86-64 and 64-bit Arm.
+    has_bfloat16 = cpu_flags(read_text("/proc/cpuinfo")) & {"avx512_bf16", "amx_bf16", "bf16"}
+    return "mixed_bfloat16" if has_bfloat16 else "float32"
 
 
 def package_versions() -> dict[str, str | None]:

@@ -128,3 +128,26 @@ def test_the_command_of_a_program_that_uses_kresp3d_is_the_programs(monkeypatch)
     assert command_line() == "python 'my script.py' --fast"
     monkeypatch.setattr(sys, "argv", [str(Path(kresp3d.__file__).parent / "training" / "child.py"), "train"])
     assert command_line() == "kresp3d train"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fma avx2 avx512f", "float32"),
+        ("avx512f avx512_bf16", "mixed_bfloat16"),
+        ("amx_bf16 amx_int8", "mixed_bfloat16"),
+        ("asimd bf16", "mixed_bfloat16"),
+        ("", "float32"),
+    ],
+)
+def test_auto_is_the_fastest_precision_of_the_machine_and_stays_that_of_the_run(tmp_path, monkeypatch, flags, expected):
+    monkeypatch.setattr("kresp3d.run_folder.read_text", lambda path: f"flags\t\t: fpu {flags}\n")
+    config = parse_config({"training": {"precision": "auto"}}, "the test")
+    run = RunFolder.create(tmp_path / "run", config)
+    assert RunFolder.open(run.path).config.training.precision == expected
+    # On another machine the run goes on as it began.
+    monkeypatch.setattr("kresp3d.run_folder.read_text", lambda path: None)
+    run.check_config(config)
+    other = {"float32": "mixed_bfloat16", "mixed_bfloat16": "float32"}[expected]
+    with pytest.raises(UsageError, match=f"begun with training.precision={expected}, received {other}"):
+        run.check_config(parse_config({"training": {"precision": other}}, "the test"))

@@ -19,8 +19,8 @@ from kresp3d.errors import KrespError
 #: What networks compute with, what cuts clips out of videos, and what holds variables and calls functions.
 ALLOWED = frozenset(
     [
-        *("AddV2", "AvgPool", "BiasAdd", "Conv2D", "Conv3D", "MatMul", "MaxPool", "Mean", "Mul", "Relu", "Sigmoid"),
-        *("Softmax", "Sub", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars"),
+        *("Abs", "AddV2", "AvgPool", "BiasAdd", "Conv2D", "Conv3D", "MatMul", "MaxPool", "Mean", "Mul", "Relu"),
+        *("Sigmoid", "Softmax", "Sub", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars"),
         *("Cast", "ConcatV2", "Const", "ExpandDims", "Identity", "NoOp", "Pack", "Pad", "Placeholder", "Reshape"),
         *("Shape", "Size", "Slice", "Squeeze", "StridedSlice", "Tile", "Transpose"),
         *("All", "Assert", "EnsureShape", "Equal", "FloorDiv", "FloorMod", "GatherV2", "Greater", "Less", "LinSpace"),

@@ -54,13 +54,10 @@ def test_without_validation_videos_they_are_of_the_training_videos(run, monkeypa
 def masks(network, frames):
     """The mask of the only block, `[B, C]`, from its weights: the sigmoid of a dense layer on the mean features."""
     whole = inference_form(network)
-    block = whole.get_layer("res2_1")
-    module = block.middle
-    x = block.reduce(keras.Model(whole.input, block.input)({"frames": frames}))
-    parts = [module.appearance(x), module.motion(x), module.feature_residual(x)]
-    features = np.concatenate([np.asarray(part) for part in parts], axis=-1).astype(np.float64)
-    kernel, bias = (np.asarray(w) for w in module.attention.gate.get_weights())
-    return 1 / (1 + np.exp(-(features.mean(axis=(1, 2, 3)) @ kernel + bias)))
+    attention = whole.get_layer("res2_1_attention")
+    features = keras.Model(whole.input, attention.input)({"frames": frames})
+    kernel, bias = (np.asarray(w) for w in attention.get_weights())
+    return 1 / (1 + np.exp(-(np.asarray(features, np.float64).mean(axis=(1, 2, 3)) @ kernel + bias)))
 
 
 def test_the_attention_is_that_of_the_averaged_weights_and_equals_numpy(tiny_config, tmp_path, read_events):

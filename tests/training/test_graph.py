@@ -22,9 +22,8 @@ def test_the_graph_is_whole_and_has_the_layers_names_and_no_weights(trained_run)
     computing = {layer.name for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)}
     # What computes nothing in inference has no operations.
     assert computing - scopes <= {"dropout"}
-    module = f"{network.name}/res2_1/pseudo3d"
     for part in ("appearance", "motion", "feature_residual", "attention"):
-        assert any(name.startswith(f"{module}/{part}/") for name in nodes), part
+        assert any(name.startswith(f"{network.name}/res2_1_{part}/") for name in nodes), part
     shape = [side.size for side in nodes["frames"].attr["_output_shapes"].list.shape[0].dim]
     assert shape == [-1, 5, 16, 16, 3]
     constants = [tf.make_ndarray(node.attr["value"].tensor) for node in nodes.values() if node.op == "Const"]
