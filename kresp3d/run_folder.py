@@ -37,6 +37,7 @@ from kresp3d.config import Config, changed_keys, load_config
 from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.files import LOCK, PART, locked, remove, write_text, written_aside
+from kresp3d.inference.network_info import OTHER_WIRING, VERSION
 from kresp3d.machine import cpu_flags, read_text
 from kresp3d.storage import location, reason
 
@@ -227,6 +228,15 @@ class RunFolder:
         values = {**_environment(), **kept, "source": str(source.path.resolve())}
         write_text(self.path / "environment.json", json.dumps(values, indent=2) + "\n")
 
+    def check_wiring(self) -> None:
+        """Make sure that what was trained so far is a network of today's wiring.
+
+        Raises:
+            KrespError: If it is not; its weights would have the right shapes.
+        """
+        if self.environment.get("network_format") != VERSION:
+            raise KrespError(f"{self.path} {OTHER_WIRING}; train from scratch by --overwrite")
+
     @property
     def has_data(self) -> bool:
         """Whether `write_data` or `write_data_of` was done."""
@@ -346,6 +356,7 @@ def _environment() -> dict[str, Any]:
         "command": command_line(),
         "kresp3d": __version__,
         "code": code_digest(),
+        "network_format": VERSION,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),

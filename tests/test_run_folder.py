@@ -151,3 +151,15 @@ def test_auto_is_the_fastest_precision_of_the_machine_and_stays_that_of_the_run(
     other = {"float32": "mixed_bfloat16", "mixed_bfloat16": "float32"}[expected]
     with pytest.raises(UsageError, match=f"begun with training.precision={expected}, received {other}"):
         run.check_config(parse_config({"training": {"precision": other}}, "the test"))
+
+
+@pytest.mark.parametrize("found", [None, 1, 3])
+def test_a_training_of_another_wiring_does_not_go_on(tmp_path, found):
+    run = RunFolder.create(tmp_path / "run", Config())
+    run.write_data(records(tmp_path / "records"))
+    RunFolder.open(run.path).check_wiring()
+    file = run.path / "environment.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps({**values, "network_format": found}))
+    with pytest.raises(KrespError, match=r"feature residual .*; train from scratch by --overwrite"):
+        RunFolder.open(run.path).check_wiring()

@@ -111,6 +111,7 @@ def _train(
 
     if not run.has_data:
         run.write_data(records)
+    run.check_wiring()
     if cluster is not None:
         _check_agreement(strategy, cluster, run, until)
     train_videos = run.records("train")

@@ -37,7 +37,11 @@ def test_its_text_tells_a_reader_without_kresp3d_what_the_clip_is():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 2}, r"another version.*version 2, expected 1.*export the run again"),
+        ({"version": 3}, r"another version.*version 3, expected 2.*export the run again"),
+        (
+            {"version": 1},
+            r"format 1, which took the feature residual of .* input, not .*train it again, and export that",
+        ),
         ({"labels": ["one"]}, r"damaged description \(labels: .*at least 2"),
         ({"clip": {"frames": 4}}, r"damaged description \(clip\.step: "),
         ({"format": "pickle"}, r"damaged description \(format: "),
