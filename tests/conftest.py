@@ -239,10 +239,10 @@ def trained_run(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFa
         **tiny_config,
         # Decoded each time, as the videos of a large dataset are; other tests hold theirs in memory.
         "data": {**tiny_config["data"], "memory": 0},
-        "clip": {"per_video": 8, "augment": {"scales": [1.0]}},
-        "model": {**tiny_config["model"], "fc1": 16},
         # So many that the classes are far apart, and an int8 network has the same best ones.
-        "training": {**tiny_config["training"], "epochs": 12, "learning_rate": 0.1},
+        "clip": {"per_video": 16, "augment": {"scales": [1.0]}},
+        "model": {**tiny_config["model"], "fc1": 16},
+        "training": {**tiny_config["training"], "epochs": 6, "learning_rate": 0.1},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(values))
     assert main(["train", "--config", str(folder / "tiny.yaml"), "--out", str(folder / "run")]) == 0

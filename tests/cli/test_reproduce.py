@@ -130,7 +130,9 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_a_report(config_file, tmp_path, no_
 
     monkeypatch.setattr(Runner, "run", interrupted)
     out = tmp_path / "paper"
-    assert main(["reproduce", "-c", str(config_file), "--out", str(out)]) == 130
+    arguments = ["reproduce", "-c", str(config_file), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["kresp3d", *arguments])
+    assert main(arguments) == 130
     said = capsys.readouterr()
     assert "go on with: kresp3d " in said.out and said.out.splitlines()[-1].endswith(" --resume")
     assert said.err.splitlines()[-1] == "Interrupted."

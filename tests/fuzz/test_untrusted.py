@@ -18,6 +18,7 @@ from kresp3d.config import load_config
 from kresp3d.data.index import read_index
 from kresp3d.errors import KrespError
 from kresp3d.inference.open_engine import open_engine
+from kresp3d.nn.transforms import fold
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def test_a_keras_file_that_names_other_code_is_refused(module: str, name: str, r
     arguments = {"open": {"file": str(target), "mode": "w"}, "Popen": {"args": ["touch", str(target)]}}
     config = arguments.get(name, {"command": f"touch {target}"})
     whole = {"module": module, "class_name": name, "config": config, "registered_name": None}
-    inside = json.loads(zipfile.ZipFile(run / "model.keras").read("config.json"))
+    fold(keras.models.load_model(run / "model.keras")).save(tmp_path / "folded.keras")
+    inside = json.loads(zipfile.ZipFile(tmp_path / "folded.keras").read("config.json"))
     inside["config"]["layers"][1] |= {"module": module, "class_name": name, "config": config}
     for values in (whole, inside):
         rewrite(run / "model.keras", {"config.json": json.dumps(values).encode()})

@@ -93,7 +93,7 @@ def test_refuses_another_version(engine, tmp_path):
         labels = engine.info.labels
 
         def to_text(self):
-            return json.dumps({**json.loads(engine.info.to_text()), "version": 2})
+            return json.dumps({**json.loads(engine.info.to_text()), "version": 3})
 
     with pytest.raises(KrespError, match="exported by another version of kresp3d"):
         read_info(pack(b"....TFL3", Newer()), tmp_path / "newer.tflite")

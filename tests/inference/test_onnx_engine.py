@@ -93,7 +93,7 @@ def halve(path):
         (lambda path: path.write_bytes(b""), "tiny.onnx "),
         (lambda path: path.write_text("no network at all"), "tiny.onnx cannot be loaded by ONNX Runtime"),
         (
-            lambda path: change_description(path, '"version": 1', '"version": 9'),
+            lambda path: change_description(path, '"version": 2', '"version": 9'),
             "exported by another version",
         ),
     ],

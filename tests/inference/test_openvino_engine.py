@@ -123,7 +123,7 @@ def halve(path):
         (".bin", flip_a_byte, "tiny.bin does not belong to tiny.xml, or is damaged; export the run again"),
         (
             ".xml",
-            lambda path: path.write_text(path.read_text().replace("&quot;version&quot;: 1", "&quot;version&quot;: 9")),
+            lambda path: path.write_text(path.read_text().replace("&quot;version&quot;: 2", "&quot;version&quot;: 9")),
             "exported by another version",
         ),
     ],

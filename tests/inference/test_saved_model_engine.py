@@ -75,7 +75,7 @@ def rewrite_info(folder, old, new):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"version": 1', '"version": 9', "another version of kresp3d"),
+        ('"version": 2', '"version": 9', "another version of kresp3d"),
         ('"labels"', '"label"', "damaged description"),
         ('"saved_model"', '"onnx"', "of format onnx, expected saved_model"),
         ('"frames": 4', '"frames": 6', r"description of another network \(clips \[7, 16, 16, 3\], 3 classes\)"),

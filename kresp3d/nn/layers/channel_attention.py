@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from kresp3d.nn.layers.clip_shape import clip_axes, known_channels
+from kresp3d.nn.layers.clip_shape import clip_axes, known_channels, sizes
 
 
 @keras.saving.register_keras_serializable(package="kresp3d")
@@ -62,7 +62,7 @@ class ChannelAttention(keras.layers.Layer):
             pooled = ops.mean(pooled, axis=1, keepdims=True)
         # In two axes, since converters then see one fully connected layer with its bias.
         logits = ops.matmul(ops.reshape(pooled, (-1, pooled.shape[-1])), self.kernel) + self.bias
-        return ops.reshape(ops.sigmoid(logits), (-1, *ops.shape(pooled)[1:]))
+        return ops.reshape(ops.sigmoid(logits), (-1, *sizes(pooled)))
 
     def mask_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the mask for an input of a shape."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
 
 #: The axes of every tensor between the layers.
 AXES = "[batch, frames, height, width, channels]"
@@ -33,3 +36,11 @@ def known_channels(layer: str, shape: Sequence[int | None]) -> int:
     if channels is None:
         raise ValueError(f"{layer}: expected a known number of channels, received an input {tuple(shape)}")
     return channels
+
+
+def sizes(x: Any) -> tuple[Any, ...]:
+    """Return the lengths of all axes of a tensor but the batch, as numbers where they are known.
+
+    Converters take what is computed for nothing, such as the batch's, for another input of the network.
+    """
+    return tuple(x.shape[1:]) if None not in x.shape[1:] else tuple(ops.shape(x)[1:])

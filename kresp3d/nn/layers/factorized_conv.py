@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kresp3d.nn.layers.clip_shape import clip_axes, known_channels
+from kresp3d.nn.layers.clip_shape import clip_axes, known_channels, sizes
 from kresp3d.nn.layers.subsample import subsample
 
 
@@ -95,13 +95,13 @@ class FactorizedConv(keras.layers.Layer):
         return self._over_time(inputs) if self.is_temporal else self._over_space(inputs)
 
     def _over_space(self, x: Any) -> Any:
-        _, frames, *picture = ops.shape(x)
+        frames, *picture = sizes(x)
         x = self._convolve(ops.reshape(x, (-1, *picture)), self.spatial_stride)
-        return ops.reshape(x, (-1, frames, *ops.shape(x)[1:]))
+        return ops.reshape(x, (-1, frames, *sizes(x)))
 
     def _over_time(self, x: Any) -> Any:
         x = subsample(x, self.spatial_stride)
-        _, frames, height, width, channels = ops.shape(x)
+        frames, height, width, channels = sizes(x)
         x = self._convolve(ops.reshape(x, (-1, frames, height * width, channels)))
         return ops.reshape(x, (-1, frames, height, width, self.filters))
 

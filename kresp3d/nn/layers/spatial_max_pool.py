@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kresp3d.nn.layers.clip_shape import clip_axes
+from kresp3d.nn.layers.clip_shape import clip_axes, sizes
 
 
 @keras.saving.register_keras_serializable(package="kresp3d")
@@ -34,10 +34,10 @@ class SpatialMaxPool(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         clip_axes(self.name, inputs.shape)
-        _, frames, *picture = ops.shape(inputs)
+        frames, *picture = sizes(inputs)
         x = ops.reshape(inputs, (-1, *picture))
         x = ops.max_pool(x, pool_size=3, strides=2, padding="same", data_format="channels_last")
-        return ops.reshape(x, (-1, frames, *ops.shape(x)[1:]))
+        return ops.reshape(x, (-1, frames, *sizes(x)))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, frames, *picture, channels = clip_axes(self.name, input_shape)

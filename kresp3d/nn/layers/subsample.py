@@ -6,6 +6,8 @@ from typing import Any
 
 from keras import ops
 
+from kresp3d.nn.layers.clip_shape import sizes
+
 
 def subsample(x: Any, stride: int) -> Any:
     """Keep every `stride`-th row and column, from the first on.
@@ -22,7 +24,7 @@ def subsample(x: Any, stride: int) -> Any:
     """
     if stride == 1:
         return x
-    _, frames, *picture = ops.shape(x)
+    frames, *picture = sizes(x)
     x = ops.reshape(x, (-1, *picture))
     x = ops.average_pool(x, pool_size=1, strides=stride, padding="same", data_format="channels_last")
-    return ops.reshape(x, (-1, frames, *ops.shape(x)[1:]))
+    return ops.reshape(x, (-1, frames, *sizes(x)))
