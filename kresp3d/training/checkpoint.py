@@ -76,7 +76,9 @@ class Checkpoints:
             # Metrics, which begin anew in each epoch, take all hosts to be read; see `loop`.
             metrics = {id(v) for v in model.metrics_variables}
             variables = [v for v in variables if id(v) not in metrics]
-        unique = {id(v): v.value if isinstance(v, keras.Variable) else v for v in variables}
+        # What compresses a network names some of them too, by the variables behind Keras' own.
+        behind = [v.value if isinstance(v, keras.Variable) else v for v in variables]
+        unique = {id(v): v for v in behind}
         #: All of them but the progress.
         self.variables: list[tf.Variable] = list(unique.values())
         self._checkpoint = tf.train.Checkpoint(progress=self._progress, variables=self.variables)

@@ -170,7 +170,7 @@ def test_resume_refuses_another_configuration(run, config_file, capsys):
     line = fails(["train", "--resume", "--out", run, "--set", "training.learning_rate=0.5"], 2, capsys)
     assert "training.learning_rate=0.1" in line and "0.5" in line and "other keys" not in line
     line = fails(["train", "--resume", "--out", run, "--config", config_file, "--set", "data.memory=0"], 2, capsys)
-    assert "clip.per_video=8" in line and "received 1" in line
+    assert "clip.per_video=16" in line and "received 1" in line
 
 
 def test_only_one_process_trains_in_a_folder(run, config_file, capsys):

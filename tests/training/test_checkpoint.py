@@ -194,3 +194,11 @@ def test_a_kill_in_the_middle_of_saving_leaves_a_whole_one(tmp_path: Path) -> No
     Checkpoints(folder, model, 2).save(Progress(epoch=progress.epoch + 1))
     left = {path.name.split(".")[0] for path in folder.iterdir()}
     assert left == {f"epoch-{progress.epoch + 1}", f"epoch-{progress.epoch}"}, "what the kills have left is gone"
+
+
+def test_a_variable_that_is_named_twice_is_kept_once(tmp_path: Path) -> None:
+    model = compiled()
+    twice = [variable.value for variable in model.variables]
+    assert len(Checkpoints(tmp_path, model, 1, twice).variables) == len(Checkpoints(tmp_path, model, 1).variables)
+    Checkpoints(tmp_path, model, 1, twice).save(Progress(epoch=1))
+    assert Checkpoints(tmp_path, model, 1, twice).restore() == Progress(epoch=1)
