@@ -5,7 +5,8 @@
     run = kresp3d.load("runs/base")
     print(run.predict("video.mp4").label)
 
-Names are imported when they are first used: `import kresp3d` alone loads neither TensorFlow nor Keras.
+Names are imported when they are first used: `import kresp3d` alone loads neither TensorFlow nor Keras. Only the names
+in `__all__` are public.
 """
 
 from __future__ import annotations
@@ -64,4 +65,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -1,6 +1,7 @@
 """The blocks of the network: functions from tensors to tensors, for Keras' functional models.
 
-Every operation has a name that begins with its block's, such as `res3_1_motion`, by which others find it in the graph.
+Every layer has a name that begins with its block's, such as `res3_1_motion`. `kresp3d.nn.transforms` finds layers by
+these names.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from keras import layers
 
 from kresp3d.nn.layers import BatchNorm, ChannelAttention, FactorizedConv, FeatureResidual
 
-#: A layer of given filters, `(time, space)` kernel size and spatial stride.
+#: Makes a convolution: called as `convolution(filters, kernel_size, spatial_stride, name=...)`, returns a layer.
 Convolution = Callable[..., keras.layers.Layer]
-#: A batch normalisation, with or without a ReLU after it.
+#: Makes a batch normalisation: called as `norm(relu=..., name=...)`, returns a layer.
 Norm = Callable[..., keras.layers.Layer]
 
 
@@ -41,7 +42,7 @@ def conv_norm(
         relu: Whether a ReLU follows.
         convolution: What makes the convolution, `FactorizedConv` or `full_conv`.
         norm: What makes the normalisation.
-        name: Of the convolution; `NAME_norm` is the normalisation's.
+        name: Name of the convolution. The normalisation, which computes the ReLU as well, is called `{name}_norm`.
 
     Returns:
         `[batch, frames, ceil(height / stride), ceil(width / stride), filters]`.
@@ -124,6 +125,15 @@ def pseudo_3d(
     Returns:
         `[batch, frames, ceil(height / stride), ceil(width / stride), 3 * filters]`, or `2 * filters` channels
         without the feature residual.
+
+    Example:
+    ```python
+    import keras
+    from kresp3d.nn.blocks import pseudo_3d
+
+    f = keras.Input((16, 28, 28, 64))
+    f_att = pseudo_3d(f, filters=64, name="module")  # [batch, 16, 28, 28, 192]
+    ```
     """
     branch = partial(conv_norm, filters=filters, spatial_stride=spatial_stride, norm=norm)
     f_s = branch(f, kernel_size=(1, 3), name=f"{name}_appearance")
@@ -132,11 +142,9 @@ def pseudo_3d(
     if feature_residual:
         # f_res(t) = |f_m(t+1) - f_m(t)|
         parts.append(FeatureResidual(name=f"{name}_feature_residual")(f_m))
-    # f = f_s ++ f_m ++ f_res
     f_cat = layers.Concatenate(name=f"{name}_cat")(parts)
     if attention is None:
         return f_cat
-    # f_att = f * M + f
     return ChannelAttention(attention, name=f"{name}_attention")(f_cat)
 
 

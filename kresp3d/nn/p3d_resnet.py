@@ -12,10 +12,13 @@ from keras import layers
 
 from kresp3d.nn.blocks import bottleneck, full_3d, full_3d_stem, pseudo_3d, stem
 from kresp3d.nn.layers import BatchNorm, ResidualFrames, SpatialMaxPool
+from kresp3d.nn.layers.arguments import whole_number, whole_numbers
 
-#: Number of the wiring that a saved network's settings stand for. Networks of format 1 took the feature residual of the
-#: module's input, not of its motion feature; their weights have the same shapes.
+#: Version of the architecture. Version 1 took the feature residual of the module's input, not of its motion feature.
+#: Its weights have the same shapes, so loading must refuse them.
 FORMAT: Final = 2
+
+_OWNER = "P3DResNet"
 
 # RGB goes to [-1, 1]. Residuals are a few grey levels in most places; dividing them by 32 brings them to the same
 # order, so that the first batch normalisation sees a variance well above its epsilon.
@@ -54,8 +57,13 @@ class P3DResNet(keras.Model):
         dtype: Policy of all layers but the last, such as `mixed_bfloat16`; by default `keras.config.dtype_policy()`.
         name: Of the model.
 
-    Input: `{"frames": uint8 [batch, T + step, S, S, 3]}`, RGB.
+    Input: `{"frames": uint8 [batch, T + step, S, S, 3]}`, RGB from 0 to 255, not scaled. A mapping, so that exported
+        signatures call it `frames`.
     Output: logits, float32 `[batch, classes]`.
+
+    This is not the P3D ResNet of Qiu et al. (2017), which has no residual frames and other modules. Its layers
+    may be frozen, saved and loaded; to change their dtype policies afterwards, as `quantize` does, wrap the network:
+    `keras.Model(model.input, model.output)`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -79,8 +87,13 @@ class P3DResNet(keras.Model):
         "paper-full3d": {"variant": "full3d"},
         "paper-stem-pool": {"stem_pool": True},
         "small": {
-            **{"frames": 16, "size": 64, "width": 16, "blocks": (1, 1, 1, 1), "stem_pool": True},
-            **{"fc1": 256, "dropout": 0.2},
+            "frames": 16,
+            "size": 64,
+            "width": 16,
+            "blocks": (1, 1, 1, 1),
+            "stem_pool": True,
+            "fc1": 256,
+            "dropout": 0.2,
         },
     }
 
@@ -106,8 +119,29 @@ class P3DResNet(keras.Model):
         dtype: Any = None,
         name: str | None = None,
     ) -> None:
-        settings = {key: value for key, value in locals().items() if key not in ("self", "dtype", "name", "__class__")}
-        _check(settings)
+        classes = whole_number(_OWNER, "classes", classes, 2)
+        frames, size = whole_number(_OWNER, "frames", frames), whole_number(_OWNER, "size", size, 16)
+        step, width = whole_number(_OWNER, "step", step), whole_number(_OWNER, "width", width)
+        blocks, expansion = whole_numbers(_OWNER, "blocks", blocks), whole_number(_OWNER, "expansion", expansion)
+        fc1, dropout = whole_number(_OWNER, "fc1", fc1), _rate(dropout)
+        settings = {
+            "classes": classes,
+            "frames": frames,
+            "size": size,
+            "step": step,
+            "modality": _one_of("modality", modality, "rgb", "residual", "both"),
+            "variant": _one_of("variant", variant, "p3d", "full3d"),
+            "width": width,
+            "blocks": blocks,
+            "expansion": expansion,
+            "attention": _one_of("attention", attention, True, False),
+            "feature_residual": _one_of("feature_residual", feature_residual, True, False),
+            "attention_pool": _one_of("attention_pool", attention_pool, "space_time", "space"),
+            "norm": _one_of("norm", norm, "batch", "sync_batch"),
+            "stem_pool": _one_of("stem_pool", stem_pool, True, False),
+            "fc1": fc1,
+            "dropout": dropout,
+        }
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         make_norm = partial(BatchNorm, synchronized=norm == "sync_batch")
         if variant == "full3d":
@@ -139,7 +173,7 @@ class P3DResNet(keras.Model):
                     x = bottleneck(
                         x,
                         filters=width * 2**stage,
-                        # res2 keeps the picture's size; every later stage halves it in its first block.
+                        # res2 keeps height and width; every later stage halves it in its first block.
                         spatial_stride=2 if stage > 0 and block == 0 else 1,
                         expansion=expansion,
                         middle=middle,
@@ -153,12 +187,12 @@ class P3DResNet(keras.Model):
             logits = layers.Dense(classes, dtype="float32", name="fc2")(x)
 
         super().__init__({"frames": clip}, logits, name=name or f"{variant}_{modality}")
-        self._settings = {**settings, "blocks": tuple(blocks)}
-        self._policy = policy
+        self.dtype_policy = policy
+        self._settings = settings
 
     @classmethod
     def from_preset(cls, preset: str, *, classes: int, **settings: Any) -> Self:
-        """Build the network of a preset, with new weights.
+        """Build the network of a preset, a set of arguments. Its weights are new: there are no trained ones.
 
         Args:
             preset: `paper` (Table 1), `paper-rgb`, `paper-residual` and `paper-full3d` (Table 2), `paper-stem-pool`
@@ -182,9 +216,15 @@ class P3DResNet(keras.Model):
         return cls(classes=classes, **{**cls.presets[preset], **settings})
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` builds the same network from."""
-        policy = keras.dtype_policies.serialize(self._policy)
-        return {"format": FORMAT, **self._settings, "dtype": policy, "name": self.name}
+        """Return what `from_config` builds the same network from: its arguments, and which layers are frozen."""
+        return {
+            "format": FORMAT,
+            **self._settings,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "name": self.name,
+            "trainable": self.trainable,
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -198,28 +238,41 @@ class P3DResNet(keras.Model):
             raise ValueError(
                 f"P3DResNet: expected a network of format {FORMAT}, received format {found}; train it again"
             )
-        return cls(**values)
+        trainable, frozen = values.pop("trainable", True), values.pop("frozen", ())
+        network = cls(**values)
+        network.trainable = trainable
+        for layer in network.layers:
+            layer.trainable = layer.name not in frozen
+        return network
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        """Compute the logits of clips.
+
+        Raises:
+            ValueError: If the clips are floating-point numbers, which are probably scaled already.
+        """
+        for frames in keras.tree.flatten(inputs):
+            dtype = keras.backend.standardize_dtype(frames.dtype)
+            if keras.backend.is_float_dtype(dtype):
+                raise ValueError(
+                    f"{self.name}: expected frames as uint8 from 0 to 255, received {dtype}; do not scale them, the "
+                    "network does"
+                )
+        return super().call(inputs, training=training, mask=mask, **kwargs)
 
 
-def _check(settings: dict[str, Any]) -> None:
-    """Refuse settings that no network has."""
-    choices = {
-        "modality": ("rgb", "residual", "both"),
-        "variant": ("p3d", "full3d"),
-        "attention_pool": ("space_time", "space"),
-        "norm": ("batch", "sync_batch"),
-    }
-    for key, allowed in choices.items():
-        if settings[key] not in allowed:
-            raise ValueError(f"P3DResNet: {key} must be one of {', '.join(allowed)}, received {settings[key]!r}")
-    least = {"classes": 2, "frames": 1, "size": 16, "step": 1, "width": 1, "expansion": 1, "fc1": 1}
-    for key, bound in least.items():
-        if settings[key] < bound:
-            raise ValueError(f"P3DResNet: {key} must be at least {bound}, received {settings[key]!r}")
-    if not settings["blocks"] or min(settings["blocks"]) < 1:
-        raise ValueError(f"P3DResNet: blocks must be numbers of at least 1, received {settings['blocks']!r}")
-    if not 0 <= settings["dropout"] < 1:
-        raise ValueError(f"P3DResNet: dropout must be at least 0 and below 1, received {settings['dropout']!r}")
+def _one_of(name: str, value: Any, *choices: Any) -> Any:
+    """Return an argument that is one of a few values."""
+    # Of the very type: 1 is not True, and no text is.
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        raise ValueError(f"{_OWNER}: {name} must be one of {', '.join(map(str, choices))}, received {value!r}")
+    return value
+
+
+def _rate(dropout: Any) -> float:
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ValueError(f"{_OWNER}: dropout must be at least 0 and below 1, received {dropout!r}")
+    return float(dropout)
 
 
 @contextmanager

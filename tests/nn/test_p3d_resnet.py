@@ -1,4 +1,6 @@
+import copy
 import os
+import pickle
 import subprocess
 import sys
 
@@ -158,19 +160,76 @@ def test_presets_are_the_networks_that_their_names_say():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": 1}, "classes must be at least 2, received 1"),
+        ({"classes": 1}, "classes must be .* at least 2, received 1"),
+        ({"classes": "3"}, "classes must be .* received '3'"),
+        ({"attention": "no"}, "attention must be one of True, False, received 'no'"),
+        ({"stem_pool": 1}, "stem_pool must be one of True, False, received 1"),
         ({"modality": "depth"}, "modality must be one of rgb, residual, both, received 'depth'"),
         ({"attention_pool": "time"}, "attention_pool must be one of"),
-        ({"blocks": ()}, "blocks must be numbers of at least 1"),
-        ({"blocks": (1, 0)}, "blocks must be numbers of at least 1"),
-        ({"size": 8}, "size must be at least 16, received 8"),
-        ({"step": 0}, "step must be at least 1"),
+        ({"blocks": ()}, "blocks must be whole numbers"),
+        ({"blocks": 2}, "blocks must be whole numbers"),
+        ({"blocks": (1, 0)}, "each of blocks must be .* at least 1, received 0"),
+        ({"size": 8}, "size must be .* at least 16, received 8"),
+        ({"size": (32, 32)}, r"size must be .* received \(32, 32\)"),
+        ({"step": 0}, "step must be .* at least 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ({"dropout": "a"}, "dropout must be at least 0 and below 1"),
     ],
 )
 def test_says_what_is_wrong_with_an_argument(options, message):
     with pytest.raises(ValueError, match=message):
         small(**options)
+
+
+def test_takes_numbers_of_numpy():
+    network = small(classes=np.int64(3), blocks=np.array([1, 1]), frames=np.int32(4))
+    config = network.get_config()
+    assert (config["classes"], config["blocks"], config["frames"]) == (3, (1, 1), 4)
+    assert all(type(count) is int for count in config["blocks"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "float64"])
+def test_has_the_dtype_policy_that_it_was_given(dtype):
+    network = small(dtype=dtype)
+    assert network.dtype_policy.name == dtype
+    assert P3DResNet.from_config(network.get_config()).dtype_policy.name == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_trains_in_every_precision(dtype):
+    network = small(dtype=dtype)
+    frames = np.random.default_rng(0).integers(0, 256, (2, *network.input_shape[1:]), "uint8")
+    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.fit({"frames": frames}, np.array([0, 1]), verbose=0)
+    assert all(np.isfinite(w.astype("float32")).all() for w in network.get_weights())
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_refuses_frames_that_may_have_been_scaled(scaled):
+    network = small()
+    frames = np.full((2, *network.input_shape[1:]), 0.5 if scaled else 100.0, "float32")
+    for call in (network.predict, network):
+        with pytest.raises(ValueError, match="expected frames as uint8 from 0 to 255, received float32"):
+            call({"frames": frames})
+
+
+@pytest.mark.parametrize("frozen", ["none", "some", "all"])
+@pytest.mark.parametrize("way", ["save", "deepcopy", "pickle"])
+def test_frozen_layers_stay_frozen(frozen, way, tmp_path):
+    network = small()
+    if frozen == "all":
+        network.trainable = False
+    elif frozen == "some":
+        for layer in network.layers[:-1]:
+            layer.trainable = False
+    expected = {"none": len(network.trainable_weights), "some": 2, "all": 0}[frozen]
+    if way == "save":
+        network.save(tmp_path / "network.keras")
+        again = keras.saving.load_model(tmp_path / "network.keras")
+    else:
+        again = copy.deepcopy(network) if way == "deepcopy" else pickle.loads(pickle.dumps(network))
+    assert len(again.trainable_weights) == expected == len(network.trainable_weights)
+    assert again.trainable == (frozen != "all")
 
 
 def test_refuses_an_unknown_preset():

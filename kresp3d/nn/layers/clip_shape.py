@@ -41,6 +41,7 @@ def known_channels(layer: str, shape: Sequence[int | None]) -> int:
 def sizes(x: Any) -> tuple[Any, ...]:
     """Return the lengths of all axes of a tensor but the batch, as numbers where they are known.
 
-    Converters take what is computed for nothing, such as the batch's, for another input of the network.
+    The length of the batch is never computed. Nothing would use it, so the operation would stay in an exported graph
+    without an end, and converters take that for another input of the network.
     """
     return tuple(x.shape[1:]) if None not in x.shape[1:] else tuple(ops.shape(x)[1:])

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kresp3d.nn.layers.arguments import whole_number, whole_numbers
 from kresp3d.nn.layers.clip_shape import clip_axes, known_channels, sizes
 from kresp3d.nn.layers.subsample import subsample
 
@@ -16,10 +17,9 @@ from kresp3d.nn.layers.subsample import subsample
 class FactorizedConv(keras.layers.Layer):
     """A `1×k×k` or `k×1×1` convolution, computed as a 2D convolution (Chen et al. 2020, Sec. 2.2).
 
-    The first folds frames into the batch, `[batch * frames, height, width, channels]`; the second folds the picture
-    into one axis, `[batch, frames, height * width, channels]`, with a kernel of `(k, 1)`. The numbers are those of
-    a `Conv3D` with the same kernel, and CPU libraries, LiteRT's int8 kernels and OpenVINO can use their 2D
-    convolutions.
+    The first folds frames into the batch, `[batch * frames, height, width, channels]`. The second folds height and
+    width into one axis, `[batch, frames, height * width, channels]`, with a kernel of `(k, 1)`. Equal to a `Conv3D`
+    with the same kernel; CPU libraries, LiteRT's int8 kernels and OpenVINO can use their 2D convolutions.
 
     Args:
         filters: Output channels.
@@ -34,7 +34,7 @@ class FactorizedConv(keras.layers.Layer):
     Output shape: `[batch, frames, ceil(height / stride), ceil(width / stride), filters]` ("same" padding).
 
     Raises:
-        ValueError: If an argument is out of range, the input is no clip, or its channels are not known.
+        ValueError: If an argument is out of range, the input is not 5D, or its channels are not known.
 
     Example:
     ```python
@@ -58,20 +58,14 @@ class FactorizedConv(keras.layers.Layer):
         kernel_initializer: Any = "he_normal",
         **kwargs: Any,
     ) -> None:
-        time, space = kernel_size
-        if min(time, space) != 1:
+        if len(size := whole_numbers("FactorizedConv", "kernel_size", kernel_size)) != 2 or min(size) != 1:
             raise ValueError(
-                f"FactorizedConv: kernel_size must be (1, k) or (k, 1) with k of at least 1, received {kernel_size}"
-            )
-        if filters < 1 or spatial_stride < 1:
-            raise ValueError(
-                "FactorizedConv: filters and spatial_stride must be at least 1, "
-                f"received filters={filters}, spatial_stride={spatial_stride}"
+                f"FactorizedConv: kernel_size must be (time, space), either (1, k) or (k, 1), received {kernel_size!r}"
             )
         super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = (time, space)
-        self.spatial_stride = spatial_stride
+        self.filters = whole_number("FactorizedConv", "filters", filters)
+        self.kernel_size = size
+        self.spatial_stride = whole_number("FactorizedConv", "spatial_stride", spatial_stride)
         self.use_bias = use_bias
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -92,7 +86,8 @@ class FactorizedConv(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=5, axes={-1: channels})
 
     def call(self, inputs: Any) -> Any:
-        return self._over_time(inputs) if self.is_temporal else self._over_space(inputs)
+        x = ops.cast(inputs, self.compute_dtype)
+        return self._over_time(x) if self.is_temporal else self._over_space(x)
 
     def _over_space(self, x: Any) -> Any:
         frames, *picture = sizes(x)

@@ -15,14 +15,14 @@ from kresp3d.nn.layers.frames import drop_frames
 class FeatureResidual(keras.layers.Layer):
     """Motion in feature space, `|f(t + 1) - f(t)|` (Chen et al. 2020, Sec. 2.2).
 
-    In the pseudo-3D module `f` is the motion feature, which a convolution over time gave. The last frame has none after
-    it, and gets 0, so that the number of frames stays.
+    In the pseudo-3D module `f` is the motion feature, the output of the temporal convolution. The last frame has no
+    next one and gets 0, so that the number of frames stays.
 
-    Input shape: `[batch, frames, height, width, channels]`.
-    Output shape: that of the input.
+    Input shape: `[batch, frames, height, width, channels]`, any numeric dtype.
+    Output shape: that of the input, floating point.
 
     Raises:
-        ValueError: If the input is no clip.
+        ValueError: If the input is not 5D.
 
     Example:
     ```python
@@ -36,8 +36,13 @@ class FeatureResidual(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         clip_axes(self.name, inputs.shape)
-        residual = ops.abs(drop_frames(inputs, first=1) - drop_frames(inputs, last=1))
+        # Integers would wrap around.
+        f = ops.cast(inputs, self.compute_dtype)
+        residual = ops.abs(drop_frames(f, first=1) - drop_frames(f, last=1))
         return ops.pad(residual, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return clip_axes(self.name, input_shape)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kresp3d.nn.layers.arguments import whole_number
 from kresp3d.nn.layers.clip_shape import clip_axes
 
 
@@ -24,7 +25,7 @@ class ResidualFrames(keras.layers.Layer):
     Output shape: `[batch, frames, height, width, channels]`, floating point, in the units of the input.
 
     Raises:
-        ValueError: If the input is no clip, or has no more than `step` frames.
+        ValueError: If the input is not 5D, or has no more than `step` frames.
 
     Example:
     ```python
@@ -37,23 +38,24 @@ class ResidualFrames(keras.layers.Layer):
     """
 
     def __init__(self, step: int = 1, **kwargs: Any) -> None:
-        if step < 1:
-            raise ValueError(f"ResidualFrames: step must be at least 1, received {step}")
         super().__init__(**kwargs)
-        self.step = step
+        self.step = whole_number("ResidualFrames", "step", step)
 
     def call(self, inputs: Any) -> Any:
-        self.compute_output_shape(inputs.shape)
+        self._check(inputs.shape)
         x, s = ops.cast(inputs, self.compute_dtype), self.step
         return ops.abs(x[:, s:] - x[:, :-s])
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, frames, *rest = clip_axes(self.name, input_shape)
-        if frames is not None and frames <= self.step:
+    def _check(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        axes = clip_axes(self.name, shape)
+        if axes[1] is not None and axes[1] <= self.step:
             raise ValueError(
-                f"{self.name}: expected more frames than the step size of {self.step}, received an input "
-                f"{tuple(input_shape)}"
+                f"{self.name}: expected more frames than the step size of {self.step}, received an input {axes}"
             )
+        return axes
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, frames, *rest = self._check(input_shape)
         return (batch, None if frames is None else frames - self.step, *rest)
 
     def compute_output_spec(self, inputs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ class SpatialMaxPool(keras.layers.Layer):
     Output shape: `[batch, frames, ceil(height / 2), ceil(width / 2), channels]`.
 
     Raises:
-        ValueError: If the input is no clip.
+        ValueError: If the input is not 5D.
 
     Example:
     ```python
@@ -41,4 +42,4 @@ class SpatialMaxPool(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, frames, *picture, channels = clip_axes(self.name, input_shape)
-        return (batch, frames, *(None if side is None else -(-side // 2) for side in picture), channels)
+        return (batch, frames, *(None if side is None else math.ceil(side / 2) for side in picture), channels)

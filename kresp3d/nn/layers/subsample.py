@@ -12,7 +12,7 @@ from kresp3d.nn.layers.clip_shape import sizes
 def subsample(x: Any, stride: int) -> Any:
     """Keep every `stride`-th row and column, from the first on.
 
-    The numbers of `x[:, :, ::stride, ::stride]`, as a pool over single pixels: the gradient of a strided slice took
+    Equal to `x[:, :, ::stride, ::stride]`, as a pool over single pixels: the gradient of a strided slice took
     a quarter of a training step on TensorFlow.
 
     Args:

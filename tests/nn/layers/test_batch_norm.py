@@ -30,6 +30,31 @@ def test_equals_keras_in_outputs_and_moving_statistics(shape, training, options)
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [("float64", 1e-12), ("float16", 4e-3), ("bfloat16", 3e-2), ("mixed_float16", 4e-3), ("mixed_bfloat16", 3e-2)],
+)
+def test_equals_keras_in_every_precision(dtype, tolerance):
+    x = np.random.default_rng(0).normal(0, 1, (2, 3, 4, 5, 6))
+    ours, keras_own = both(dtype=dtype)
+    for training in (True, False):
+        mine, other = ours(x, training=training), keras_own(x, training=training)
+        assert mine.dtype == other.dtype
+        np.testing.assert_allclose(
+            np.array(mine, "float64"), np.array(other, "float64"), atol=tolerance, rtol=tolerance
+        )
+    for mine, other in zip(ours.get_weights(), keras_own.get_weights(), strict=True):
+        np.testing.assert_allclose(mine.astype("float64"), other.astype("float64"), rtol=tolerance)
+
+
+def test_an_empty_batch_leaves_the_moving_statistics():
+    ours, _ = both()
+    before = ours.get_weights()
+    ours(np.zeros((0, 3, 4, 5, 6), "float32"), training=True)
+    for now, then in zip(ours.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_equal_those_of_keras(training):
     x = tf.constant(np.random.default_rng(0).normal(3, 2, (2, 3, 4, 5, 6)).astype("float32"))

@@ -30,3 +30,11 @@ def test_refuses_another_pool_and_other_channels():
     layer.build((None, 3, 4, 5, 6))
     with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 6"):
         layer(np.zeros((1, 3, 4, 5, 7), "float32"))
+
+
+def test_gives_the_mask_before_the_first_call():
+    f = np.random.default_rng(0).normal(size=(1, 3, 4, 5, 6))
+    attention = ChannelAttention()
+    mask = np.asarray(attention.mask(f))
+    assert mask.shape == (1, 1, 1, 1, 6)
+    np.testing.assert_allclose(attention(f), f * (mask + 1), rtol=1e-5)

@@ -39,14 +39,36 @@ def test_common_checks(check_layer, tmp_path, kernel_size, options, weights):
 
 
 def test_refuses_a_kernel_over_both_time_and_space():
-    with pytest.raises(ValueError, match=r"must be \(1, k\) or \(k, 1\).*received \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"\(1, k\) or \(k, 1\), received \(3, 3\)"):
         FactorizedConv(4, (3, 3))
 
 
-@pytest.mark.parametrize("options", [{"filters": 0}, {"filters": 4, "spatial_stride": 0}])
-def test_refuses_no_filters_and_no_stride(options):
-    with pytest.raises(ValueError, match="must be at least 1, received filters="):
-        FactorizedConv(kernel_size=(1, 3), **options)
+@pytest.mark.parametrize(
+    "options",
+    [{"filters": 0}, {"filters": 2.0}, {"spatial_stride": 0}, {"spatial_stride": 1.5}, {"spatial_stride": "2"}],
+)
+def test_refuses_what_is_no_number_of_filters_or_pixels(options):
+    (name, value), *_ = options.items()
+    with pytest.raises(ValueError, match=f"{name} .* at least 1, received {value!r}"):
+        FactorizedConv(**{"filters": 3, "kernel_size": (1, 3), **options})
+
+
+@pytest.mark.parametrize("kernel_size", [3, (3,), (1, 3, 3), "13", (0, 1), (1, 2.0), None, ()])
+def test_refuses_a_kernel_size_that_is_not_time_and_space(kernel_size):
+    with pytest.raises(ValueError, match="kernel_size must be"):
+        FactorizedConv(3, kernel_size)
+
+
+def test_takes_numbers_of_numpy():
+    layer = FactorizedConv(np.int64(3), np.array([1, 3]), np.int32(2))
+    assert layer.get_config() == {**FactorizedConv(3, (1, 3), 2).get_config(), "name": layer.name}
+
+
+@pytest.mark.parametrize("kernel_size", [(1, 3), (3, 1)])
+def test_counts_with_integers_as_with_floats(kernel_size):
+    frames = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 6, 3), "uint8")
+    layer = FactorizedConv(2, kernel_size)
+    np.testing.assert_array_equal(layer(frames), layer(frames.astype("float32")))
 
 
 def test_refuses_unknown_and_other_channels():

@@ -13,6 +13,12 @@ def test_is_the_difference_to_the_next_frame_and_zero_in_the_last(reference, fra
     assert not found[:, -1].any()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float16"])
+def test_does_not_wrap_around(dtype):
+    f = np.array([10, 9, 100, 20]).astype(dtype).reshape(1, 4, 1, 1, 1)
+    np.testing.assert_array_equal(np.ravel(FeatureResidual()(f)), [1, 91, 80, 0])
+
+
 def test_gradient_is_that_of_the_absolute_difference():
     f = tf.Variable(np.array([1.0, 5.0, 5.0, 2.0], dtype="float32").reshape(1, 4, 1, 1, 1))
     with tf.GradientTape() as tape:

@@ -56,9 +56,10 @@ def test_uint8_input_gives_floating_point_in_a_functional_model():
     assert keras.Model(frames, ResidualFrames(1)(frames)).output.dtype == "float32"
 
 
-def test_refuses_a_step_below_one():
-    with pytest.raises(ValueError, match="step must be at least 1, received 0"):
-        ResidualFrames(0)
+@pytest.mark.parametrize("step", [0, -1, 1.5, 2.0, "1", None])
+def test_refuses_a_step_that_is_no_number_of_frames(step):
+    with pytest.raises(ValueError, match=f"step .* at least 1, received {step!r}"):
+        ResidualFrames(step)
 
 
 def test_refuses_clips_that_are_too_short():
