@@ -19,6 +19,8 @@ from kresp3d.storage import location
 logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parent
+#: How a name is written in a clone.
+_IN_CLONE = re.compile(r"configs/(.+)\.yaml")
 
 
 def packaged_configs() -> dict[str, Path]:
@@ -59,7 +61,7 @@ def find_config(config: str | os.PathLike[str], folder: Path | None = None) -> P
     as_written = Path(config).as_posix()
     if as_written in configs:
         return configs[as_written]
-    in_clone = re.fullmatch(r"configs/(.+)\.yaml", as_written)
+    in_clone = _IN_CLONE.fullmatch(as_written)
     if in_clone and in_clone[1] in configs:
         logger.info("%s is not here; the configuration named %s is used, which comes with kresp3d", path, in_clone[1])
         return configs[in_clone[1]]
@@ -72,15 +74,21 @@ def first_comment(path: Path) -> str:
     return found[1] if found else ""
 
 
-def detached_text(name: str) -> str:
+def detached_text(name: str, own_name: str) -> str:
     """Return the text of a configuration that comes with kresp3d, as it can stand in any folder.
 
     `extends`, a path relative to the file, becomes a name.
+
+    Args:
+        name: Of the configuration, also as it is written in a clone, `configs/base.yaml`.
+        own_name: The `name` that the copy is to have, and with it its run folder.
 
     Raises:
         UsageError: If there is none of that name.
     """
     configs = packaged_configs()
+    if in_clone := _IN_CLONE.fullmatch(name):
+        name = in_clone[1]
     if name not in configs:
         raise UsageError(f"no configuration of kresp3d is named {name}; {_nearest(name, configs)}")
     path = configs[name]
@@ -89,7 +97,8 @@ def detached_text(name: str) -> str:
     def by_name(found: re.Match[str]) -> str:
         return f"extends: {names[find_config(found[1], path.parent).resolve()]}"
 
-    return re.sub(r"^extends: (\S+)", by_name, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^extends: (\S+)", by_name, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return re.sub(r"^name: \S+", lambda _: f"name: {own_name}", text, flags=re.MULTILINE)
 
 
 def _nearest(name: str, names: Collection[str]) -> str:

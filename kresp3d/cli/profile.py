@@ -39,5 +39,6 @@ def command(config: Config, classes: int, as_json: bool) -> None:
     table.add_section()
     table.add_row("all", "", f"{result.parameters:,}", f"{result.macs / 1e9:.3f}")
     console = Console(highlight=False)
+    console.print(f"{classes} classes (--classes)")
     console.print(table)
     console.print(f"MACs are multiply-adds; FLOPs = 2×MACs = {2 * result.macs / 1e9:.3f} G")

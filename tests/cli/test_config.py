@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from kresp3d.cli.config import command
 from kresp3d.cli.main import main
-from kresp3d.config import Config, load_config, parse_config
+from kresp3d.config import Config, changed_keys, load_config, parse_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
@@ -78,11 +78,22 @@ def test_a_file_of_ones_own_is_shown_too(tmp_path, capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_means_the_same_in_any_folder(name, tmp_path):
     done = CliRunner().invoke(command, ["copy", name, "mine.yaml"], catch_exceptions=False)
-    assert (done.exit_code, done.output) == (0, "mine.yaml\n")
-    assert load_config(tmp_path / "mine.yaml") == load_config(CONFIGS / f"{name}.yaml")
-    kept = [line for line in (CONFIGS / f"{name}.yaml").read_text().splitlines() if not line.startswith("extends:")]
+    assert done.exit_code == 0 and "--config mine.yaml" in done.output
+    original = load_config(CONFIGS / f"{name}.yaml")
+    assert changed_keys(load_config(tmp_path / "mine.yaml"), original) == [("name", "mine", original.name)]
+    changed = ("extends:", "name:")
+    kept = [line for line in (CONFIGS / f"{name}.yaml").read_text().splitlines() if not line.startswith(changed)]
     copied = (tmp_path / "mine.yaml").read_text().splitlines()
-    assert [line for line in copied if not line.startswith("extends:")] == kept
+    assert [line for line in copied if not line.startswith(changed)] == kept
+
+
+NAMED = {"mine.yaml": "mine", "two words.yaml": "two-words", ".hidden.yaml": "hidden", "ä.yaml": "run"}
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED.items())
+def test_a_copy_is_called_after_its_file(file, name):
+    assert main(["config", "copy", "configs/base.yaml", file]) == 0
+    assert load_config(file).name == name
 
 
 def test_a_copy_extends_by_name(tmp_path):
@@ -101,7 +112,7 @@ def test_a_copy_replaces_nothing_unasked(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "mine.yaml").read_text() == "seed: 4\n"
     assert main(["config", "copy", "base", "mine.yaml", "--overwrite"]) == 0
-    assert (tmp_path / "mine.yaml").read_text() == (CONFIGS / "base.yaml").read_text()
+    assert load_config("mine.yaml").seed == 0
 
 
 @pytest.mark.parametrize(
@@ -111,7 +122,7 @@ def test_a_copy_replaces_nothing_unasked(tmp_path, capsys):
         (["show", "hmdb52", "--resolved"], 2, "did you mean 'hmdb51'?"),
         (["show", "base", "--set", "sed=1"], 2, "did you mean 'seed'?"),
         (["copy", "hmdb52", "mine.yaml"], 2, "did you mean 'hmdb51'?"),
-        (["copy", "configs/hmdb51.yaml", "mine.yaml"], 2, "did you mean 'hmdb51'?"),
+        (["copy", "configs/hmdb52.yaml", "mine.yaml"], 2, "did you mean 'hmdb51'?"),
         (["copy", "base", "none/mine.yaml"], 1, "no folder none"),
     ],
 )
