@@ -30,6 +30,18 @@ from kresp3d.config_files import find_config
 from kresp3d.errors import UsageError
 from kresp3d.plain_yaml import parse_yaml
 
+#: What a key of `AUTOMATIC` says where it is to be settled when the videos are known; see `kresp3d.training.plan`.
+AUTO = "auto"
+#: Keys that may say `auto`, which is their default. Until they are settled, they hold the values of `base.yaml`.
+AUTOMATIC = (
+    "clip.frame_stride",
+    "clip.per_video",
+    "model.frames",
+    "training.epochs",
+    "training.warmup_epochs",
+    "training.ema",
+    "training.keep",
+)
 #: The value of `data.videos` that stands for the embedded dataset.
 SYNTHETIC = "synthetic"
 #: Signs of a value, or of what YAML says, that are shown in a message.
@@ -94,7 +106,7 @@ class DataConfig(Section):
     allow_outside: bool = False
     """Accept a CSV file that names videos outside its own folder."""
     fps: PositiveFloat = 15.0
-    short_side: Annotated[int, Field(ge=16)] = 256
+    short_side: Annotated[int, Field(ge=16)] = 96
     """Short side of the stored frames, in pixels. Smaller videos are kept as they are."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     max_bad: Fraction = 0.01
@@ -116,9 +128,9 @@ class DataConfig(Section):
 class AugmentConfig(Section):
     """Augmentation of training clips; the same for all frames of a clip."""
 
-    scales: tuple[Scale, ...] = (1.0, 0.875, 0.75, 0.66)
+    scales: tuple[Scale, ...] = (1.0,)
     """Side of the square crop, as a share of the short side; one is drawn for each clip."""
-    positions: Literal["corners", "centre"] = "corners"
+    positions: Literal["corners", "centre"] = "centre"
     """`corners`: the four corners and the centre."""
     speeds: tuple[Speed, ...] = Field(default=(1.0,), min_length=1)
     """How fast the video plays, as a multiple of its own speed; one is drawn for each clip."""
@@ -126,9 +138,9 @@ class AugmentConfig(Section):
     """Mirror half of the clips. Off where left and right tell classes apart."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Rotate by at most so many degrees, either way; with this and the next three, what comes in is black."""
-    translation: Fraction = 0.0
+    translation: Fraction = 0.1
     """Move by at most this share of the side, right or left and up or down."""
-    zoom: Annotated[float, Field(ge=0, le=1)] = 0.0
+    zoom: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Show things up to `1 + zoom` times larger or smaller."""
     stretch: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Change width over height up to `1 + stretch` times, either way."""
@@ -140,25 +152,26 @@ class ClipConfig(Section):
     """How clips are cut from a video in training."""
 
     frame_stride: PositiveInt = 1
+    """Every so many stored frames make a clip. `auto`: by how long the videos are."""
     per_video: PositiveInt = 1
-    """Clips taken from each video in one epoch."""
+    """Clips taken from each video in one epoch. `auto`: so many that an epoch has 40 steps."""
     augment: AugmentConfig = AugmentConfig()
 
 
 class ModelConfig(Section):
-    """The network. The defaults are the paper's Table 1."""
+    """The network. The defaults are a small one, for CPUs; the paper's Table 1 is `ucf101.yaml`."""
 
     variant: Literal["p3d", "full3d"] = "p3d"
     modality: Literal["rgb", "residual", "both"] = "both"
-    frames: PositiveInt = 32
-    """Frames `T` in each stream; a clip has `T + step`."""
-    size: Annotated[int, Field(ge=16)] = 112
+    frames: PositiveInt = 16
+    """Frames `T` in each stream; a clip has `T + step`. `auto`: 16, or fewer where most videos are shorter."""
+    size: Annotated[int, Field(ge=16)] = 64
     """Side of the square input, in pixels."""
     step: PositiveInt = 1
     """Step size `s` of the residual frames `|x[t+s] - x[t]|`."""
-    width: PositiveInt = 64
+    width: PositiveInt = 16
     """Channels of each stem and of the first stage; every next stage has twice as many."""
-    blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (3, 4, 6, 3)
+    blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 1, 1, 1)
     """Bottlenecks in each stage."""
     expansion: PositiveInt = 1
     """Channels out of a bottleneck, as a multiple of those inside; 4 is the classic one."""
@@ -167,33 +180,39 @@ class ModelConfig(Section):
     attention_pool: Literal["space_time", "space"] = "space_time"
     norm: Literal["batch", "sync_batch"] = "batch"
     """`sync_batch`: batch statistics are taken over all replicas."""
-    stem_pool: bool = False
+    stem_pool: bool = True
     """A 3x3 max-pool after the stems, as in a ResNet; 3.4 times fewer multiply-adds."""
-    fc1: PositiveInt = 2048
-    dropout: Fraction = 0.5
+    fc1: PositiveInt = 256
+    dropout: Fraction = 0.2
 
 
 class TrainingConfig(Section):
     """The optimiser and the run."""
 
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 16
+    epochs: PositiveInt = 55
+    """`auto`: as many as the number of videos asks for, and `minutes` allow."""
+    minutes: PositiveFloat | None = 8.0
+    """Most minutes that a training may take for which `epochs` is `auto`, on the machine that begins it; null: no
+    limit."""
+    batch_size: PositiveInt = 8
     """Clips in a step, over all replicas."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "adamw"
     """AdamW gets further in few steps; it wants a learning rate near 0.001."""
-    learning_rate: PositiveFloat = 0.05
+    learning_rate: PositiveFloat = 0.003
     momentum: Fraction = 0.9
     """Of SGD, or AdamW's `beta_1`."""
     nesterov: bool = True
     """SGD only."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Epochs in which the learning rate rises. `auto`: a twentieth of `epochs`."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.2
     label_smoothing: Fraction = 0.1
     clip_norm: PositiveFloat | None = 5.0
     """Largest norm of the whole gradient; null for no clipping."""
-    ema: Fraction | None = None
-    """Decay of the exponential moving average of the weights, used for evaluation; null for none."""
-    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    ema: Fraction | None = 0.99
+    """Decay of the exponential moving average of the weights, used for evaluation; null for none. It grows to this
+    value in the first steps. `auto`: 0.99, or less in a training so short that it would lag behind."""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """`auto`: mixed_bfloat16 where the CPU has instructions for it, else float32; a run notes which. Without them,
     bfloat16 on a CPU is many times slower than float32."""
     gradient_checkpointing: bool = False
@@ -210,9 +229,9 @@ class TrainingConfig(Section):
     """Number of replicas; without enough GPUs, logical CPU devices are made, to try things out."""
     early_stop: PositiveInt | None = None
     """Stop after so many epochs without a better validation score; null for never."""
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "last"] = "last"
     """The network that is kept: of the best epoch by validation top-1, or of the last one, which is the steadier
-    choice where the validation videos are few."""
+    choice where the validation videos are few. `auto`: by how many there are."""
     checkpoints: PositiveInt = 2
     """Checkpoints that are kept, each three times as large as the network. Should the last be damaged, `--resume` goes
     on from the one before."""
@@ -363,6 +382,37 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     tune: TuneConfig = TuneConfig()
     compress: CompressConfig = CompressConfig()
+    auto: Annotated[frozenset[str], Field(exclude=True)] = frozenset(AUTOMATIC)
+    """The keys of `AUTOMATIC` that are not settled yet. No key of a file: there they say `auto` themselves."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_auto_aside(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        if AUTO in values:
+            raise ValueError(f"unknown key '{AUTO}'; it is the value of keys such as training.epochs")
+        settled, auto = dict(values), set()
+        for key in AUTOMATIC:
+            section, name = key.split(".")
+            given = settled.get(section)
+            if isinstance(given, BaseModel):
+                if name not in given.model_fields_set:
+                    auto.add(key)
+            elif not isinstance(given, Mapping) or given.get(name, AUTO) == AUTO:
+                auto.add(key)
+                if isinstance(given, Mapping):
+                    settled[section] = {other: value for other, value in given.items() if other != name}
+        return {**settled, AUTO: auto}
+
+    @model_serializer(mode="wrap")
+    def _put_auto_back(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        for key in self.auto:
+            section, name = key.split(".")
+            if section in values:
+                values[section][name] = AUTO
+        return values
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
@@ -469,15 +519,16 @@ def changed_keys(one: Config, other: Config, besides: Collection[str] = ()) -> l
     """
     changed = []
     for key in known_keys():
-        mine, yours = _value(one, key), _value(other, key)
+        mine, yours = value_of(one, key), value_of(other, key)
         is_left_out = any(key == name or key.startswith(f"{name}.") for name in besides)
         if not isinstance(mine, BaseModel) and mine != yours and not is_left_out:
             changed.append((key, mine, yours))
     return changed
 
 
-def _value(config: Config, key: str) -> Any:
-    return functools.reduce(getattr, key.split("."), config)
+def value_of(config: Config, key: str) -> Any:
+    """The value of a dotted key; `auto` where it is not settled yet."""
+    return AUTO if key in config.auto else functools.reduce(getattr, key.split("."), config)
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -584,6 +635,8 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     message = message[:1].lower() + message[1:]
     if not key:
         return message
+    if key in AUTOMATIC:
+        message += f", or {AUTO}"
     return f"'{key}': {message}, received {repr(detail['input'])[:SHOWN]}"
 
 
@@ -607,6 +660,8 @@ def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]
     """All keys of the configuration, dotted, sections included."""
     keys: list[str] = []
     for name, field in section.model_fields.items():
+        if field.exclude:
+            continue
         keys.append(prefix + name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             keys.extend(known_keys(field.annotation, f"{prefix}{name}."))

@@ -23,7 +23,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,6 +83,12 @@ class RunFolder:
         write_text(run.config_file, _with_precision(config, _fast_precision()).to_yaml())
         return run
 
+    def settled(self, config: Config, notes: Sequence[str]) -> RunFolder:
+        """The same run with a configuration of which nothing is left at `auto`, written with how that came about."""
+        comment = "".join(f"# {note}\n" for note in notes)
+        write_text(self.config_file, comment + config.to_yaml())
+        return RunFolder(self.path)
+
     def check_free(self, *, overwrite: bool) -> None:
         """Make sure that a run may begin here; changes nothing.
 
@@ -125,7 +131,8 @@ class RunFolder:
         """
         # A run goes on in the precision that it began with, on whatever machine.
         config = _with_precision(config, self.config.training.precision)
-        changed = changed_keys(self.config, config, besides=("tune", "data.service"))
+        # What was settled when the run began stays so.
+        changed = changed_keys(self.config, config, besides=("tune", "data.service", *config.auto))
         if changed:
             key, mine, other = changed[0]
             raise UsageError(

@@ -29,7 +29,7 @@ from kresp3d.data.augment import Box, centre_box, training_boxes
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Record
 from kresp3d.data.records import damage_named
-from kresp3d.data.sampling import clip_indices, number_of_starts, played_offsets, uniform_starts
+from kresp3d.data.sampling import clip_indices, number_of_starts, played_offsets, steps_per_epoch, uniform_starts
 from kresp3d.data.video_table import VideoTable, clip_frames, decode_frames, frame_reader
 from kresp3d.data.warp import random_brightness, random_warp, warps
 from kresp3d.errors import KrespError
@@ -59,11 +59,6 @@ class Share:
 
 #: Everything, for a single replica.
 WHOLE = Share()
-
-
-def steps_per_epoch(n_videos: int, config: Config) -> int:
-    """Training steps in an epoch: `clip.per_video` clips of each video, in full batches; at least one step."""
-    return max(1, n_videos * config.clip.per_video // config.training.batch_size)
 
 
 def training_dataset(

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kresp3d.config import Config
+
 
 def clip_span(frames: int, step: int, stride: int) -> int:
     """Frames of a video from a clip's first to its last, both counted.
@@ -58,6 +60,11 @@ def played_offsets(n: int, stride: int, speed: float) -> npt.NDArray[np.int64]:
 def number_of_starts(n_frames: int, span: int) -> int:
     """Places at which a clip may start in training; 1, at frame 0, where the video is shorter than the clip."""
     return max(n_frames - span, 0) + 1
+
+
+def steps_per_epoch(n_videos: int, config: Config) -> int:
+    """Training steps in an epoch: `clip.per_video` clips of each video, in full batches; at least one step."""
+    return max(1, n_videos * config.clip.per_video // config.training.batch_size)
 
 
 def uniform_starts(n_frames: int, span: int, clips: int) -> npt.NDArray[np.int64]:

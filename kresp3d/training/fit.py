@@ -16,8 +16,9 @@ from kresp3d.compression.methods import training_callback
 from kresp3d.compression.pruning import KeepZeros
 from kresp3d.config import TrainingConfig
 from kresp3d.data.index import Records
-from kresp3d.data.pipeline import Share, measure_rate, steps_per_epoch, training_dataset
+from kresp3d.data.pipeline import Share, measure_rate, training_dataset
 from kresp3d.data.records import damage_named
+from kresp3d.data.sampling import steps_per_epoch
 from kresp3d.data.service import service_errors
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.keras_engine import load_network_file
@@ -118,7 +119,7 @@ def _train(
     steps = steps_per_epoch(len(train_videos), config)
     _check_profile(config.training, steps)
     scope = strategy.scope() if strategy else contextlib.nullcontext()
-    with scope, _dtype_policy(config.training.precision):
+    with scope, dtype_policy(config.training.precision):
         network = _first_network(run)
         compression = training_callback(config.compress, network, steps * config.training.epochs)
         model = compile_model(network, config.training, len(run.classes), steps, share.all_replicas, compression)
@@ -348,7 +349,8 @@ def _explained_clips(run: RunFolder) -> ExplainedClips | None:
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Within the block layers are made with this policy, such as `mixed_bfloat16`."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

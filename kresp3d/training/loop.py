@@ -41,7 +41,7 @@ def fit(
         callbacks: Called in this order; one that sets `model.stop_training` ends the training with its epoch.
     """
     told = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs, steps=steps, add_history=False)
-    train, test = _step(model, model.train_step), _step(model, model.test_step)
+    train, test = training_step(model), _step(model, model.test_step)
     clips = iter(training)
     model.stop_training = False
     told.on_train_begin()
@@ -70,6 +70,11 @@ def fit(
 def distributed(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy | None) -> Any:
     """Batches for the replicas of this worker, one after another: what `fit` takes."""
     return dataset if strategy is None else strategy.distribute_datasets_from_function(lambda _: dataset)
+
+
+def training_step(model: ScoredModel) -> Callable[[Any], tf.Tensor]:
+    """A function that trains a compiled model on a batch of `distributed`, and gives the loss."""
+    return _step(model, model.train_step)
 
 
 def _step(model: ScoredModel, compute: Callable[[Any], dict[str, Any]]) -> Callable[[Any], tf.Tensor]:

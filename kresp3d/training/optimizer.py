@@ -10,30 +10,43 @@ import tensorflow as tf
 from kresp3d.config import TrainingConfig
 
 
-class WholeBatchClipping(keras.optimizers.Optimizer):
-    """Makes `global_clipnorm` see the gradient of the whole batch when there are several replicas.
+class TrainingOptimizer(keras.optimizers.Optimizer):
+    """What this project's optimisers do otherwise than Keras'.
 
-    Keras clips what each replica computed and sums afterwards, so that the result depends on how many there are.
-    Here the sum is taken first.
+    `global_clipnorm` sees the gradient of the whole batch when there are several replicas. Keras clips what each
+    replica computed and sums afterwards, so that the result depends on how many there are; here the sum is taken first.
+
+    The moving average of the weights reaches back no further than there is something to average: in step `t`, from 0,
+    its decay is at most `(1 + t) / (10 + t)`.
     """
+
+    ema_momentum: Any
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
+        if self.global_clipnorm and context is not None and context.num_replicas_in_sync > 1:
             # The base class sums over replicas after clipping: a mean now, clipped to a share of the norm, gives
             # the clipped sum then.
             grads = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(grads))
         return super().apply(grads, trainable_variables)
 
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+        decay, step = self.ema_momentum, keras.ops.cast(self.iterations, "float32")
+        self.ema_momentum = keras.ops.minimum(decay, (1 + step) / (10 + step))
+        try:
+            super()._update_model_variables_moving_average(trainable_variables)
+        finally:
+            self.ema_momentum = decay
+
 
 @keras.saving.register_keras_serializable(package="kresp3d")
-class ReplicatedSGD(WholeBatchClipping, keras.optimizers.SGD):
-    """SGD on several replicas."""
+class SGD(TrainingOptimizer, keras.optimizers.SGD):
+    """SGD with momentum."""
 
 
 @keras.saving.register_keras_serializable(package="kresp3d")
-class ReplicatedAdamW(WholeBatchClipping, keras.optimizers.AdamW):
-    """AdamW on several replicas."""
+class AdamW(TrainingOptimizer, keras.optimizers.AdamW):
+    """AdamW."""
 
 
 def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -61,13 +74,11 @@ def make_optimizer(config: TrainingConfig, steps_per_epoch: int, replicas: int =
     }
     if config.ema is not None:
         options |= {"use_ema": True, "ema_momentum": config.ema}
-    clips_whole_batch = replicas > 1 and config.clip_norm
+    optimizer: keras.optimizers.Optimizer
     if config.optimizer == "adamw":
-        adamw_class = ReplicatedAdamW if clips_whole_batch else keras.optimizers.AdamW
-        optimizer = adamw_class(beta_1=config.momentum, **options)
+        optimizer = AdamW(beta_1=config.momentum, **options)
     else:
-        sgd_class = ReplicatedSGD if clips_whole_batch else keras.optimizers.SGD
-        optimizer = sgd_class(momentum=config.momentum, nesterov=config.nesterov, **options)
+        optimizer = SGD(momentum=config.momentum, nesterov=config.nesterov, **options)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "centroids"])
     return optimizer

@@ -19,6 +19,7 @@ from kresp3d.last_words import last_words
 from kresp3d.run_folder import RunFolder, command_line
 from kresp3d.storage import location
 from kresp3d.training.cluster import Cluster
+from kresp3d.training.plan import Videos, doubts, settle
 from kresp3d.training.prepare import prepare_with_progress
 
 # What imports TensorFlow is imported inside functions: that takes seconds, and a wrong path is said before.
@@ -98,7 +99,34 @@ def train(
         else:
             run = RunFolder.create(run.path, config, overwrite=overwrite)
         records = prepare_with_progress(run.config.data, quiet=console.quiet)
+        run = _planned(run, records, console)
         return train_and_measure(run, records, console, resume=resume, until=until)
+
+
+def _planned(run: RunFolder, records: Records, console: Console) -> RunFolder:
+    """Settle what the configuration of a run leaves to the videos, tell it, and write it down."""
+    if not run.config.auto:
+        return run
+    videos = Videos.of(records.videos)
+    if not videos.frames:
+        raise KrespError(f"{run.config.data.videos} has no training videos; check how the data is split")
+
+    def measure(config: Config) -> float:
+        from kresp3d.training.rate import measure_clips_per_second
+        from kresp3d.training.strategy import make_strategy
+
+        return measure_clips_per_second(config, len(records.classes), make_strategy(config.training))
+
+    # Several hosts must plan alike.
+    measured = None if run.config.training.strategy == "multi_worker" else measure
+    plan = settle(run.config, videos, measured)
+    notes = [f"{choice.key} is {choice.value}: {choice.reason}" for choice in plan.choices]
+    for note in notes:
+        logger.info("%s", note)
+    for doubt in doubts(plan):
+        logger.warning("%s", doubt)
+    console.print(str(plan))
+    return run.settled(plan.config, notes)
 
 
 def _config_of(folder: Path | None, resume: bool) -> Path:
@@ -124,7 +152,7 @@ def _train_along(config: Config, cluster: Cluster, console: Console, until: int 
     records = prepare_with_progress(config.data, quiet=console.quiet)
     # What a run has is here too, so that all workers do the same, and goes in the end.
     with tempfile.TemporaryDirectory(prefix="kresp3d-") as folder, reading(records.folder):
-        run = RunFolder.create(Path(folder) / "run", config)
+        run = _planned(RunFolder.create(Path(folder) / "run", config), records, Console(quiet=True))
         progress = fit(run, records, until=until, strategy=strategy, console=Console(quiet=True))
         trained = Run(KerasEngine(run), run.path)
     console.print(f"Trained as {cluster} up to epoch {progress.epoch}; the first one measures the network.")

@@ -17,9 +17,9 @@ from kresp3d.config import Config, parse_config
 from kresp3d.data import pipeline, video_table
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.index import Records
-from kresp3d.data.pipeline import Share, evaluation_dataset, measure_rate, steps_per_epoch, training_dataset
+from kresp3d.data.pipeline import Share, evaluation_dataset, measure_rate, training_dataset
 from kresp3d.data.records import ShardWriter, parse_record, read_record, write_records
-from kresp3d.data.sampling import clip_indices
+from kresp3d.data.sampling import clip_indices, steps_per_epoch
 from kresp3d.data.video_clips import video_clips
 from kresp3d.errors import KrespError
 

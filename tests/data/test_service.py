@@ -21,8 +21,9 @@ from kresp3d.address import Address
 from kresp3d.cli.main import main
 from kresp3d.config import Config
 from kresp3d.data import service as module
-from kresp3d.data.pipeline import steps_per_epoch, training_dataset
+from kresp3d.data.pipeline import training_dataset
 from kresp3d.data.prepare import prepare
+from kresp3d.data.sampling import steps_per_epoch
 from kresp3d.data.service import service_errors
 from kresp3d.errors import KrespError
 
