@@ -10,7 +10,8 @@ runs/NAME/
   logs/              TensorBoard
   history.csv        one row an epoch
   model.keras        the network of the best epoch by validation top-1, or of the last (`training.keep`)
-  metrics.json, report.md, figures/   the evaluation
+  metrics.json, report.md, figures/   the evaluation: what was measured, and whether it is any good
+  per_class.csv, per_group.csv, predictions.csv   the same by class, by person or recording, and by video
   compression.json   what the network has become smaller by, of `kresp3d compress`
 """
 
@@ -50,7 +51,7 @@ _OWN = (
     # The last to be deleted; see `RunFolder._clear`.
     "config.yaml",
 )
-_REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures")
+_REPORT = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "per_group.csv", "figures")
 _RESULTS = ("model.keras", "start.keras", "compression.json", *_REPORT)
 #: Folders of evaluations with other settings than the run's own begin so.
 _EVALUATION = "evaluation-"
@@ -267,6 +268,14 @@ class RunFolder:
     def videos(self) -> dict[str, str]:
         """The name of each video of this run -> its split."""
         return {row["name"]: row["split"] for row in self._catalog()}
+
+    def groups(self) -> dict[str, str | None]:
+        """The name of each video of this run -> its group."""
+        return {row["name"]: row["group"] or None for row in self._catalog()}
+
+    def labels(self, split: str) -> list[str]:
+        """The class of each video of a split, as this run split them, whether or not its records are there."""
+        return [row["label"] for row in self._catalog() if row["split"] == split]
 
     def records(self, split: str) -> list[Record]:
         """The stored videos of a split, as this run split them, whatever the records' own table says now.

@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     metavar="RUN",
     help="Whose videos an exported network is measured on.  [default: the run it was made of]",
 )
+@click.option(
+    "--recall-at-precision",
+    "wanted_precision",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="For each class, find the lowest score from which on at least this share is right, such as 0.95.",
+)
+@click.option(
+    "--positive",
+    metavar="CLASS",
+    help="Of two classes the one that is looked for, such as 'fight'.  [default: the rarer one in training]",
+)
 @precision_option
 @json_option("Write the figures here too.")
 def command(
@@ -32,13 +44,16 @@ def command(
     split: str | None,
     clips: int | None,
     run_folder: Path | None,
+    wanted_precision: float | None,
+    positive: str | None,
     precision: Precision,
     json_file: Path | None,
 ) -> None:
-    """Measure a network, a run folder's or an exported one: clip and video accuracy, by class and in all.
+    """Measure a network, a run folder's or an exported one: clip and video accuracy, by class, by group and in all.
 
-    Writes metrics.json, report.md and figures: into the run folder for the run's own network at its configuration's
-    settings, otherwise into a folder evaluation-… beside what was measured.
+    Says whether it is better than chance, than always naming the most frequent class, and than 3 nearest neighbours.
+    Writes metrics.json, report.md, tables and figures: into the run folder for the run's own network at its
+    configuration's settings, otherwise into a folder evaluation-… beside what was measured.
     """
     from rich.console import Console
 
@@ -69,11 +84,22 @@ def command(
     from kresp3d.evaluation.measure import measure
 
     console = Console(highlight=False, soft_wrap=True)
-    evaluation = measure(run, engine, split, clips, console, command_line(), folder=folder, trained_in=trained_in)
+    assessment = measure(
+        run,
+        engine,
+        split,
+        clips,
+        console,
+        command_line(),
+        folder=folder,
+        trained_in=trained_in,
+        positive=positive,
+        precision=wanted_precision,
+    )
     if json_file is not None:
         from kresp3d.evaluation.report import write_metrics
 
-        write_metrics(json_file, evaluation)
+        write_metrics(json_file, assessment)
 
 
 def _find_source(network: Path, engine: Engine, run: RunFolder) -> RunFolder | None:

@@ -19,7 +19,7 @@ def doubts(run: RunFolder, split: str, *, trained_in: RunFolder | None) -> list[
         trained_in: The run that trained the network, if it is known.
     """
     found = []
-    own = trained_in is not None and trained_in.path.resolve() == run.path.resolve()
+    own = is_own(run, trained_in)
     if own and split == "train":
         found.append("the network was trained on these videos: the figures say how well it knows them, not new ones")
     elif own and split == "validation" and run.config.training.keep == "best":
@@ -34,6 +34,11 @@ def doubts(run: RunFolder, split: str, *, trained_in: RunFolder | None) -> list[
                 "network was trained on: the figures say little of new ones"
             )
     return found + _changed_videos(run) + ([] if trained_in is None else _changed_code(trained_in))
+
+
+def is_own(run: RunFolder, trained_in: RunFolder | None) -> bool:
+    """Whether the run whose videos are used trained the network."""
+    return trained_in is not None and trained_in.path.resolve() == run.path.resolve()
 
 
 def _changed_videos(run: RunFolder) -> list[str]:

@@ -11,6 +11,7 @@ from kresp3d.config import Config
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.pipeline import evaluation_frames
 from kresp3d.errors import KrespError
+from kresp3d.evaluation.assessment import Assessment
 from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.evaluation.report import write_report
 from kresp3d.events import EventLog
@@ -85,7 +86,7 @@ def _check_fit(engine: Engine, run: RunFolder) -> None:
 
 def report(
     run: RunFolder,
-    evaluation: Evaluation,
+    assessment: Assessment,
     *,
     command: str,
     folder: Path | None = None,
@@ -95,7 +96,7 @@ def report(
 
     Args:
         run: Whose videos were used.
-        evaluation: What was measured.
+        assessment: What was measured.
         command: The command line.
         folder: Where to; by default the run's folder, and then TensorBoard's logs get the figures too.
         doubts: What the reader should know first.
@@ -106,10 +107,10 @@ def report(
     history = run.history_file if run.history_file.is_file() else None
     info = _summary(run.config, run)
     if folder is not None:
-        return write_report(folder, evaluation, command=command, run_info=info, doubts=doubts)
+        return write_report(folder, assessment, command=command, run_info=info, doubts=doubts)
     with run.disk_errors():
-        path = write_report(run.path, evaluation, command=command, run_info=info, history=history, doubts=doubts)
-        _log(run, evaluation, step=_epochs(history))
+        path = write_report(run.path, assessment, command=command, run_info=info, history=history, doubts=doubts)
+        _log(run, assessment.evaluation, step=_epochs(history))
     return path
 
 

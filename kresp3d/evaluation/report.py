@@ -5,37 +5,48 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from kresp3d.evaluation.figures import confusion_figure, history_figure, per_class_figure, percent, save
-from kresp3d.evaluation.metrics import ClassResult, Evaluation, Prediction
-from kresp3d.files import write_text
+from kresp3d.evaluation.assessment import Assessment
+from kresp3d.evaluation.curve_figures import precision_recall_figure, roc_figure
+from kresp3d.evaluation.figures import confusion_figure, history_figure, per_class_figure, percent, save, shorten
+from kresp3d.evaluation.markdown import escape, fenced, table
+from kresp3d.evaluation.sections import (
+    binary_section,
+    class_section,
+    error_section,
+    group_section,
+    headline,
+    overview,
+    threshold_section,
+)
+from kresp3d.files import remove, write_text
+from kresp3d.text import printable
 
-#: Rows of the per-class table in `report.md`; `per_class.csv` has all.
-_CLASS_ROWS = 150
+#: Classes whose thresholds the console shows; the report has all.
+_SHOWN_THRESHOLDS = 20
 
 
 def write_report(
     folder: Path,
-    evaluation: Evaluation,
+    assessment: Assessment,
     *,
     command: str,
     run_info: Mapping[str, str],
     history: Path | None = None,
     doubts: Sequence[str] = (),
 ) -> Path:
-    """Write `metrics.json`, `per_class.csv`, `predictions.csv`, `figures/` and last `report.md`, which shows them.
+    """Write `per_class.csv`, `per_group.csv`, `predictions.csv`, `figures/`, `report.md`, and last `metrics.json`.
 
     Each file appears under its name only when whole, and replaces an earlier one.
 
     Args:
         folder: The run folder; made where it is missing.
-        evaluation: What was measured.
+        assessment: What was measured.
         command: The exact command that made the report.
         run_info: What else the reader should know of the run and its configuration, in this order.
         history: `history.csv` of the training, where there is one.
@@ -47,172 +58,114 @@ def write_report(
     Raises:
         KrespError: If `history` is missing or is no training history.
     """
+    evaluation = assessment.evaluation
     figures = {
         "confusion matrix": ("confusion.png", confusion_figure(evaluation.confusion, evaluation.classes)),
         "top-1 of each class": ("per_class.png", per_class_figure(evaluation.per_class)),
     }
+    if assessment.curves.mean_auc is not None:
+        figures["precision and recall"] = ("precision_recall.png", precision_recall_figure(assessment))
+        figures["ROC curves"] = ("roc.png", roc_figure(assessment))
     if history is not None:
         figures["training history"] = ("history.png", history_figure(history))
     for name, figure in figures.values():
         save(figure, folder / "figures" / name)
-    write_per_class(folder / "per_class.csv", evaluation.per_class)
-    write_predictions(folder / "predictions.csv", evaluation.predictions())
-    images = {title: f"figures/{name}" for title, (name, _) in figures.items()}
-    report = _write(folder / "report.md", _markdown(evaluation, command, run_info, images, doubts))
+    tables = ["metrics.json", "per_class.csv", "predictions.csv"]
+    write_per_class(folder / "per_class.csv", assessment)
+    write_predictions(folder / "predictions.csv", assessment)
+    if assessment.group_results is None:
+        remove(folder / "per_group.csv")
+    else:
+        write_per_group(folder / "per_group.csv", assessment)
+        tables.append("per_group.csv")
+    paragraphs = [
+        f"# Evaluation on the {evaluation.split} split",
+        *overview(assessment, doubts),
+        f"Made by\n\n{fenced(command)}",
+    ]
+    if run_info:
+        paragraphs += ["## Run", table(["", ""], [[escape(key), escape(value)] for key, value in run_info.items()])]
+    for section in (binary_section, class_section, threshold_section, group_section, error_section):
+        paragraphs += section(assessment)
+    for title, (name, _) in figures.items():
+        paragraphs += [f"## {title[:1].upper()}{title[1:]}", f"![{title}](figures/{name})"]
+    paragraphs.append(f"All rows: {', '.join(f'[{name}]({name})' for name in tables)}.")
+    report = _write(folder / "report.md", "\n\n".join(paragraphs) + "\n")
     # The last file, since it says that the run was measured.
-    write_metrics(folder / "metrics.json", evaluation)
+    write_metrics(folder / "metrics.json", assessment)
     return report
 
 
-def write_metrics(path: Path, evaluation: Evaluation) -> Path:
-    """Write the measured values as JSON; see `Evaluation.to_json`."""
-    return _write(path, json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+def write_metrics(path: Path, assessment: Assessment) -> Path:
+    """Write the measured values as JSON; see `Assessment.to_json`."""
+    return _write(path, json.dumps(assessment.to_json(), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def write_per_class(path: Path, rows: Iterable[ClassResult]) -> Path:
+def write_per_class(path: Path, assessment: Assessment) -> Path:
     """Write one row for each class, with shares from 0 to 1 and empty cells where there is none."""
-    values = [row.to_json() for row in rows]
-    return _write(path, _csv(list(values[0]), [list(row.values()) for row in values]))
+    rows = assessment.class_rows()
+    return _write(path, _csv(list(rows[0]), [list(row.values()) for row in rows]))
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> Path:
-    """Write one row for each video: its name, label, predicted class, the score of that and whether it is right."""
-    rows = [[p.name, p.label, p.predicted, f"{p.score:.6f}", int(p.correct)] for p in predictions]
-    return _write(path, _csv(["name", "label", "predicted", "score", "correct"], rows))
+def write_per_group(path: Path, assessment: Assessment) -> Path:
+    """Write one row for each group, the worst first, with shares from 0 to 1."""
+    results = assessment.group_results
+    rows = [] if results is None else [[row.name, row.videos, row.correct, row.accuracy] for row in results.rows]
+    return _write(path, _csv(["group", "videos", "correct", "accuracy"], rows))
 
 
-def summary_table(evaluation: Evaluation) -> Table:
-    """Clip and video top-1 and top-k side by side, for the console."""
-    head, *rows = _headline(evaluation)
-    count = len(evaluation.classes)
-    title = f"{evaluation.split} split, {count} {'class' if count == 1 else 'classes'}"
-    table = Table(title=Text(title), title_justify="left")
+def write_predictions(path: Path, assessment: Assessment) -> Path:
+    """Write one row for each video.
+
+    It has the video's name and label, the predicted class and its score, whether that is right, the group (empty where
+    there is none), and the score of each class in a column `score_CLASS`.
+    """
+    evaluation = assessment.evaluation
+    rows = [
+        [p.name, p.label, p.predicted, f"{p.score:.6f}", int(p.correct), group or "", *(f"{s:.6f}" for s in scores)]
+        for p, group, scores in zip(
+            evaluation.predictions(), assessment.groups, evaluation.video_scores.tolist(), strict=True
+        )
+    ]
+    head = ["name", "label", "predicted", "score", "correct", "group"]
+    return _write(path, _csv([*head, *(f"score_{name}" for name in evaluation.classes)], rows))
+
+
+def summary_table(assessment: Assessment) -> Table:
+    """Clip and video accuracy with intervals, and below them the baselines, for the console."""
+    evaluation = assessment.evaluation
+    head, network, simple = headline(assessment)
+    number = len(evaluation.classes)
+    shown = _table(f"{evaluation.split} split, {number} {'class' if number == 1 else 'classes'}", head)
+    for row in network:
+        shown.add_row(*(Text(cell) for cell in row))
+    shown.add_section()
+    for row in simple:
+        shown.add_row(*(Text(cell) for cell in row))
+    return shown
+
+
+def threshold_table(assessment: Assessment) -> Table | None:
+    """The threshold of each class for the wanted precision, for the console; `None` where none is wanted."""
+    wanted = assessment.curves.wanted_precision
+    if wanted is None:
+        return None
+    rows = list(zip(assessment.evaluation.classes, assessment.curves.classes, strict=True))
+    title = f"thresholds for a precision of {100 * wanted:g} %"
+    if len(rows) > _SHOWN_THRESHOLDS:
+        title += f": {_SHOWN_THRESHOLDS} of {len(rows)} classes; the report has all"
+    shown = _table(title, ["class", "threshold", "recall"])
+    for name, curve in rows[:_SHOWN_THRESHOLDS]:
+        threshold = "–" if curve.threshold is None else f"{curve.threshold:.4f}"
+        shown.add_row(Text(shorten(printable(name), 40)), threshold, percent(curve.recall))
+    return shown
+
+
+def _table(title: str, head: Sequence[str]) -> Table:
+    shown = Table(title=Text(title), title_justify="left")
     for number, column in enumerate(head):
-        table.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _headline(evaluation: Evaluation) -> list[list[str]]:
-    low, high = evaluation.video_top1_interval
-    interval = f"{percent(low)} to {percent(high)}"
-    table = [
-        ["", "clip", "video", "95 % interval of video"],
-        ["top-1", percent(evaluation.clip_top1), percent(evaluation.video_top1), interval],
-        [f"top-{evaluation.k}", percent(evaluation.clip_top5), percent(evaluation.video_top5), ""],
-        ["number", str(evaluation.clips), str(evaluation.videos), ""],
-    ]
-    # With one class, top-k is top-1.
-    return table if evaluation.k > 1 else [row for number, row in enumerate(table) if number != 2]
-
-
-def _markdown(
-    evaluation: Evaluation,
-    command: str,
-    run_info: Mapping[str, str],
-    images: Mapping[str, str],
-    doubts: Sequence[str],
-) -> str:
-    head, *rows = _headline(evaluation)
-    sections = [
-        f"# Evaluation on the {evaluation.split} split",
-        *(f"> **Mind:** {_escape(doubt)}." for doubt in doubts),
-        _table(head, rows, right=range(1, len(head))),
-        _reading(evaluation),
-        f"Made by\n\n{_fenced(command)}",
-    ]
-    if run_info:
-        sections += ["## Run", _table(["", ""], [[_escape(key), _escape(value)] for key, value in run_info.items()])]
-    sections += _class_section(evaluation)
-    sections += _error_section(evaluation)
-    for title, path in images.items():
-        sections += [f"## {title[:1].upper()}{title[1:]}", f"![{title}]({path})"]
-    sections.append(
-        "All rows: [metrics.json](metrics.json), [per_class.csv](per_class.csv), [predictions.csv](predictions.csv)."
-    )
-    return "\n\n".join(sections) + "\n"
-
-
-def _reading(evaluation: Evaluation) -> str:
-    sentences = [
-        f"Clip scores are softmax scores; a video's scores are the mean over its clips ({evaluation.clips_per_video:g} "
-        f"a video). Averaged over classes instead of videos, video top-1 is {percent(evaluation.mean_class_top1)}.",
-        "The interval is Wilson's, as if videos were independent; with several videos of one person it is too narrow.",
-    ]
-    if evaluation.k == len(evaluation.classes):
-        sentences.append(f"Top-{evaluation.k} covers all classes, so it is 100 % whatever the network says.")
-    return " ".join(sentences)
-
-
-def _class_section(evaluation: Evaluation) -> list[str]:
-    rows = evaluation.per_class
-    weakest = sorted(rows, key=lambda row: 2.0 if row.video_top1 is None else row.video_top1)[:_CLASS_ROWS]
-    shown = rows if len(rows) <= _CLASS_ROWS else tuple(weakest)
-    note = (
-        "" if shown is rows else f"The weakest {len(shown)} of {len(rows)} classes; the others are in `per_class.csv`."
-    )
-    table = _table(
-        ["class", "videos", "clip top-1", "video top-1", "precision", "most often taken for"],
-        [
-            [
-                _escape(row.name),
-                str(row.videos),
-                percent(row.clip_top1),
-                percent(row.video_top1),
-                percent(row.precision),
-                "" if row.confused_with is None else f"{_escape(row.confused_with)} ({row.confused})",
-            ]
-            for row in shown
-        ],
-        right=range(1, 5),
-    )
-    return [text for text in ("## Classes", note, table) if text]
-
-
-def _error_section(evaluation: Evaluation) -> list[str]:
-    pairs, worst = evaluation.confused_pairs(10), evaluation.worst_predictions(10)
-    if not worst:
-        return ["## Errors", "None: every video was recognised."]
-    pair_rows = [[_escape(p.label), _escape(p.predicted), str(p.count), percent(p.share)] for p in pairs]
-    video_rows = [
-        [_code(p.name), _escape(p.label), _escape(p.predicted), f"{p.score:.3f}", f"{p.label_score:.3f}"] for p in worst
-    ]
-    return [
-        "## Most frequent confusions",
-        _table(["class", "taken for", "videos", "share of the class"], pair_rows, right=(2, 3)),
-        "## Wrong with the highest scores",
-        _table(["video", "class", "taken for", "score", "score of the class"], video_rows, right=(3, 4)),
-    ]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    right = set(right)
-    rule = ["---:" if column in right else "---" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
-
-
-def _escape(text: str) -> str:
-    """Make text appear in a Markdown table as it is."""
-    text = re.sub(r"([\\`*|<>\[\]&~$#])", r"\\\1", " ".join(text.split()))
-    # Between letters an underscore is no emphasis, and class names are full of those.
-    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-
-
-def _code(text: str) -> str:
-    text = " ".join(text.split())
-    ticks = "`" * (_longest_ticks(text) + 1)
-    space = " " if "`" in text else ""
-    return f"{ticks}{space}{text}{space}{ticks}".replace("|", r"\|")
-
-
-def _fenced(text: str) -> str:
-    fence = "`" * max(3, _longest_ticks(text) + 1)
-    return f"{fence}\n{text}\n{fence}"
-
-
-def _longest_ticks(text: str) -> int:
-    return max((len(run) for run in re.findall("`+", text)), default=0)
+        shown.add_column(column, justify="right" if number else "left")
+    return shown
 
 
 def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -138,3 +138,122 @@ def test_an_exported_network_is_known_for_the_runs_own_after_the_run_was_moved(r
     assert "is gone; name a run" in sentence(["evaluate", exported / "1"], capsys, code=2)
     assert main(["evaluate", str(exported / "1"), "--run", str(moved), "--split", "train"]) == 0
     assert "the network was trained on these videos" in capsys.readouterr().err
+
+
+def copy_with_catalog(run, change):
+    """Rewrite the run's catalog: `change` takes the rows, dicts, and changes them."""
+    with (run / "catalog.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    change(rows)
+    with (run / "catalog.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def test_the_verdict_is_the_last_line_and_the_first_of_the_report(run, capfd):
+    assert main(["evaluate", str(run)]) == 0
+    captured = capfd.readouterr()
+    values = json.loads((run / "metrics.json").read_text())
+    sentence = values["verdict"]["sentence"]
+    assert captured.out.splitlines()[-1] == sentence
+    assert (run / "report.md").read_text().splitlines()[2] == f"**{sentence}**"
+    # All six videos are right, as at most two are by always saying one of three classes; and 4 to 0 may be chance.
+    assert "not clearly better than" in sentence and "6 videos cannot tell" in sentence
+    assert "WARNING: the network's" in captured.err and "not shown to be better than" in captured.err
+    assert max(len(line) for line in captured.out.splitlines() if "│" in line) <= 80
+
+
+def test_baselines_come_from_the_runs_own_training_videos(run):
+    def more_walks(rows):
+        # Videos that are neither trained on nor measured any more.
+        for row in rows:
+            if row["split"] == "train" and row["label"] == "bend" and row["name"] != first:
+                row["split"] = "validation"
+
+    with (run / "catalog.csv").open(newline="") as file:
+        first = next(row["name"] for row in csv.DictReader(file) if (row["split"], row["label"]) == ("train", "bend"))
+    rows = copy_with_catalog(run, more_walks)
+    assert main(["evaluate", str(run)]) == 0
+    found = json.loads((run / "metrics.json").read_text())["baselines"]
+    trained = [row["label"] for row in rows if row["split"] == "train"]
+    assert trained.count("bend") == 1
+    assert found["majority"]["class"] == max(("jump", "walk"), key=trained.count)
+    assert found["majority"]["accuracy"] == pytest.approx(1 / 3)
+    assert found["chance"] == pytest.approx(1 / 3)
+    # The classes differ by colour and not by motion, which is noise.
+    assert 0 <= found["neighbours"]["accuracy"] <= 1 and found["neighbours"]["left_out"] is None
+
+
+def test_on_training_videos_the_neighbours_are_left_out(run):
+    assert main(["evaluate", str(run), "--split", "train"]) == 0
+    values = json.loads((run / "evaluation-train" / "metrics.json").read_text())
+    assert values["baselines"]["neighbours"]["accuracy"] is None
+    assert "find itself" in values["baselines"]["neighbours"]["left_out"]
+    assert values["verdict"]["sentence"].startswith("On videos that it was trained on")
+
+
+@pytest.mark.parametrize("reason", ["gone", "many"])
+def test_training_videos_that_are_gone_or_too_many_leave_out_the_neighbours_alone(run, reason, monkeypatch):
+    if reason == "gone":
+        rows = copy_with_catalog(
+            run, lambda rows: rows.append({"name": "lost.mp4", "label": "walk", "group": "g09", "split": "train"})
+        )
+        assert rows[-1]["name"] == "lost.mp4"
+    else:
+        monkeypatch.setattr("kresp3d.evaluation.measure.MOST_VIDEOS", 14)
+    assert main(["evaluate", str(run)]) == 0
+    found = json.loads((run / "metrics.json").read_text())["baselines"]
+    assert found["neighbours"]["accuracy"] is None
+    assert ("lost.mp4" if reason == "gone" else "15 training videos") in found["neighbours"]["left_out"]
+    assert found["majority"]["accuracy"] == pytest.approx(1 / 3)
+    assert "nearest neighbours are left out" in (run / "report.md").read_text()
+
+
+def test_groups_and_scores_of_all_classes_are_in_the_tables(run):
+    assert main(["evaluate", str(run)]) == 0
+    with (run / "catalog.csv").open(newline="") as file:
+        groups = {row["name"]: row["group"] for row in csv.DictReader(file)}
+    with (run / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    head = ["name", "label", "predicted", "score", "correct", "group", "score_bend", "score_jump", "score_walk"]
+    assert list(rows[0]) == head
+    for row in rows:
+        assert row["group"] == groups[row["name"]]
+        scores = {name: float(row[f"score_{name}"]) for name in ("bend", "jump", "walk")}
+        assert max(scores, key=scores.get) == row["predicted"]
+        assert scores[row["predicted"]] == float(row["score"])
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+    with (run / "per_group.csv").open(newline="") as file:
+        found = {row["group"]: (int(row["videos"]), int(row["correct"])) for row in csv.DictReader(file)}
+    assert found == {
+        group: (
+            sum(row["group"] == group for row in rows),
+            sum(row["group"] == group and row["correct"] == "1" for row in rows),
+        )
+        for group in {row["group"] for row in rows}
+    }
+
+
+def test_a_wanted_precision_gives_thresholds(run, capsys):
+    assert main(["evaluate", str(run), "--recall-at-precision", "0.9"]) == 0
+    with (run / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (run / "per_class.csv").open(newline="") as file:
+        classes = list(csv.DictReader(file))
+    for row in classes:
+        threshold = float(row["threshold_at_precision"]) - 1e-6
+        taken = [r for r in rows if float(r[f"score_{row['class']}"]) >= threshold]
+        right = sum(r["label"] == row["class"] for r in taken)
+        assert right / len(taken) >= 0.9
+        assert float(row["recall_at_precision"]) == pytest.approx(right / int(row["videos"]))
+    assert json.loads((run / "metrics.json").read_text())["wanted_precision"] == 0.9
+    assert "thresholds for a precision of 90 %" in capsys.readouterr().out
+
+
+def test_options_that_do_not_fit_get_a_sentence(run, capsys):
+    before = (run / "metrics.json").read_bytes()
+    assert "two classes" in sentence(["evaluate", run, "--positive", "walk"], capsys, code=2)
+    assert "recall-at-precision" in sentence(["evaluate", run, "--recall-at-precision", "0"], capsys, code=2)
+    assert (run / "metrics.json").read_bytes() == before

@@ -48,13 +48,15 @@ def test_a_run_folder_holds_all_that_a_run_leaves(trained_run):
     names = {path.name for path in trained_run.iterdir()} - {".lock"}
     assert names == {
         *("config.yaml", "environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv"),
-        *("training.json", "model.keras", "metrics.json", "report.md", "predictions.csv", "per_class.csv", "figures"),
+        *("training.json", "model.keras", "metrics.json", "report.md", "figures"),
+        *("predictions.csv", "per_class.csv", "per_group.csv"),
     }
     training = json.loads((trained_run / "training.json").read_text())
     assert training["epochs"] == 6 and 1 <= training["kept_epoch"] <= 6 and training["seconds"] > 0
     assert (trained_run / "classes.txt").read_text().split() == ["bend", "jump", "walk"]
     assert load_config(trained_run / "config.yaml").training.epochs == 6
-    assert {p.name for p in (trained_run / "figures").iterdir()} == {"confusion.png", "per_class.png", "history.png"}
+    names = ("confusion", "per_class", "precision_recall", "roc", "history")
+    assert {p.name for p in (trained_run / "figures").iterdir()} == {f"{name}.png" for name in names}
 
 
 def test_the_network_learns_what_is_easy(trained_run):
