@@ -223,8 +223,32 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "test": 0.25,
             "workers": 1,
         },
-        "model": {"frames": 4, "size": 16, "width": 4, "blocks": [1], "fc1": 8, "dropout": 0.2},
-        "training": {"epochs": 2, "batch_size": 4, "warmup_epochs": 0.5},
+        # Nothing is left to be planned.
+        "clip": {
+            "frame_stride": 1,
+            "per_video": 1,
+            "augment": {"scales": [1.0, 0.875, 0.75, 0.66], "positions": "corners", "translation": 0, "zoom": 0},
+        },
+        "model": {
+            "frames": 4,
+            "size": 16,
+            "width": 4,
+            "blocks": [1],
+            "stem_pool": False,
+            "fc1": 8,
+            "dropout": 0.2,
+        },
+        "training": {
+            "epochs": 2,
+            "batch_size": 4,
+            "optimizer": "sgd",
+            "learning_rate": 0.05,
+            "warmup_epochs": 0.5,
+            "weight_decay": 1e-4,
+            "ema": None,
+            "precision": "float32",
+            "keep": "best",
+        },
         "evaluation": {"clips": 2, "batch_size": 4},
     }
 
@@ -240,7 +264,11 @@ def trained_run(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFa
         # Decoded each time, as the videos of a large dataset are; other tests hold theirs in memory.
         "data": {**tiny_config["data"], "memory": 0},
         # So many that the classes are far apart, and an int8 network has the same best ones.
-        "clip": {"per_video": 16, "augment": {"scales": [1.0]}},
+        "clip": {
+            **tiny_config["clip"],
+            "per_video": 16,
+            "augment": {**tiny_config["clip"]["augment"], "scales": [1.0]},
+        },
         "model": {**tiny_config["model"], "fc1": 16},
         "training": {**tiny_config["training"], "epochs": 6, "learning_rate": 0.1},
     }

@@ -9,7 +9,19 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.config import Config, known_keys, load_config, make_config, parse_config
+from kresp3d.config import (
+    AUTO,
+    AUTOMATIC,
+    Config,
+    TrainingConfig,
+    changed_keys,
+    known_keys,
+    load_config,
+    make_config,
+    override_config,
+    parse_config,
+    value_of,
+)
 from kresp3d.errors import UsageError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -107,8 +119,11 @@ def test_files_that_extend_each_other_are_refused_with_the_circle(tmp_path: Path
         ("extends: [a.yaml]\n", "'extends' must be one file or name"),
         ("extends: none.yaml\n", r"file not found: .*none\.yaml"),
         ("model: 3\n", "'model': .*received 3"),
-        ("training:\n  epochs: 0\n", "'training.epochs': .*greater than or equal to 1, received 0"),
-        ("data:\n  videos: v\n  short_side: 64\n", "data.short_side is 64, below model.size 112"),
+        ("training:\n  epochs: 0\n", "'training.epochs': .*greater than or equal to 1, or auto, received 0"),
+        ("data:\n  videos: v\n  short_side: 48\n", "data.short_side is 48, below model.size 64"),
+        ("auto: []\n", "unknown key 'auto'"),
+        ("training:\n  keep: first\n", "'training.keep': .*or auto, received 'first'"),
+        ("training:\n  batch_size: auto\n", "'training.batch_size': .*received 'auto'"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path: Path, text: str, sentence: str) -> None:
@@ -289,7 +304,8 @@ def test_gradient_checkpointing_and_statistics_over_replicas_exclude_each_other(
         ("training.epochs=5", {"training.epochs": 5}),
         ("model.blocks=[1, 1]", {"model.blocks": [1, 1]}),
         ("training.clip_norm=null", {"training.clip_norm": None}),
-        ("model.stem_pool=true", {"model.stem_pool": True}),
+        ("model.stem_pool=false", {"model.stem_pool": False}),
+        ("training.epochs=auto", {"training.epochs": "auto"}),
         ("training.ema=0.9", {"training": {"ema": 0.9}}),
         ("data.videos=my videos", {"data.videos": Path("my videos")}),
         ("data.group_regex=null", {"data": {"group_regex": None}}),
@@ -324,3 +340,28 @@ def test_a_configuration_is_made_of_values_or_of_another_one() -> None:
 def test_mistakes_in_a_mapping_get_a_sentence(overrides: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
         make_config({}, overrides)
+
+
+def test_what_is_auto_is_written_as_such_and_read_back() -> None:
+    config = load_config(None, ["training.epochs=7"])
+    assert config.auto == frozenset(AUTOMATIC) - {"training.epochs"}
+    values = yaml.safe_load(config.to_yaml())
+    assert values["training"]["epochs"] == 7 and values["clip"]["per_video"] == AUTO == value_of(
+        config, "clip.per_video"
+    )
+    assert AUTO not in values and parse_config(values, "the test") == config
+    assert override_config(config, {"training.epochs": AUTO}, "the test") == Config()
+
+
+@given(st.sets(st.sampled_from(AUTOMATIC)))
+def test_any_key_may_be_auto_beside_any_other(keys: set[str]) -> None:
+    config = load_config("base", [f"{key}=auto" for key in sorted(keys)])
+    assert config.auto == keys
+    assert [key for key, _, _ in changed_keys(config, load_config("base"))] == [
+        key for key in known_keys() if key in keys
+    ]
+
+
+def test_a_section_made_in_python_has_settled_what_it_was_given() -> None:
+    config = Config(training=TrainingConfig(epochs=3))
+    assert config.auto == frozenset(AUTOMATIC) - {"training.epochs"} and config.training.epochs == 3

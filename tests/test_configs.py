@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kresp3d.config import Config, changed_keys, known_keys, load_config
+from kresp3d.config import AUTOMATIC, changed_keys, known_keys, load_config, parse_config
 from kresp3d.config_files import first_comment, packaged_configs
+from kresp3d.nn import P3DResNet
 from kresp3d.reproduction.tables import ROWS, row_config
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -54,8 +55,20 @@ def test_base_names_every_key_with_what_it_means():
 
 
 def test_ucf101_is_the_papers_network():
-    model, paper = load_config(FOLDER / "ucf101.yaml").model, Config().model
-    assert model == paper
+    paper = P3DResNet.from_preset("paper", classes=101).get_config()
+    assert dict(load_config(FOLDER / "ucf101.yaml").model).items() <= paper.items()
+
+
+def test_the_defaults_are_those_of_base_and_what_may_be_auto_is():
+    base = load_config(FOLDER / "base.yaml")
+    assert not base.auto
+    differing = changed_keys(load_config(None), base)
+    assert {key: mine for key, mine, _ in differing} == {"name": "run", **dict.fromkeys(AUTOMATIC, "auto")}
+
+
+def test_a_file_that_names_the_videos_alone_trains_as_folder_does():
+    bare, folder = parse_config({"data": {"videos": "videos"}}, "the test"), load_config(FOLDER / "folder.yaml")
+    assert [key for key, _, _ in changed_keys(bare, folder)] == ["name"]
 
 
 def test_each_data_set_has_a_file_for_each_of_the_papers_networks():
@@ -73,6 +86,6 @@ def test_the_file_of_a_network_is_what_reproduce_trains(folder, row):
 
 
 def test_the_papers_experiments_on_ucf101_are_at_full_scale():
-    assert load_config(FOLDER / "paper" / "ucf101" / "both.yaml").model == Config().model
+    assert load_config(FOLDER / "paper" / "ucf101" / "both.yaml").model == load_config(FOLDER / "ucf101.yaml").model
     base, full = load_config(FOLDER / "paper" / "ucf101" / "base.yaml"), load_config(FOLDER / "ucf101.yaml")
     assert [key for key, _, _ in changed_keys(full, base)] == ["name", "data.validation"]

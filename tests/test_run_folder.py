@@ -26,7 +26,8 @@ def records(folder):
 
 
 def test_a_run_reads_back_what_it_was_given(tmp_path):
-    config = parse_config({"name": "x", "model": {"blocks": [1, 2]}, "training": {"ema": 0.5}}, "the test")
+    training = {"ema": 0.5, "precision": "float32"}
+    config = parse_config({"name": "x", "model": {"blocks": [1, 2]}, "training": training}, "the test")
     run = RunFolder.create(tmp_path / "runs" / "x", config)
     assert not run.has_data
     run.write_data(records(tmp_path / "records"))

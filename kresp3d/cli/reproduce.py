@@ -55,6 +55,9 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     check_one_host(config, "reproduce")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
+    from kresp3d.training.prepare import prepare_with_progress, settled_for_all
+
+    config = settled_for_all(config)
     tables = tuple(paper.number for paper in TABLES) if table == "all" else (int(table),)
     for row in rows_of(tables):
         row_config(config, row, config.seed + seeds - 1)
@@ -65,7 +68,6 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
 
         from kresp3d.reproduction.reproduce import reproduce
         from kresp3d.reproduction.runner import Runner
-        from kresp3d.training.prepare import prepare_with_progress
 
         records = prepare_with_progress(config.data)
         reproduce(Runner(folder, config, tables, seeds, jobs), records, Console(highlight=False))

@@ -66,6 +66,10 @@ def command(
     config = load_config(config_file, [*overrides, *options])
     check_one_host(config, "tune")
 
+    from kresp3d.training.prepare import settled_for_all
+
+    config = settled_for_all(config)
+
     from kresp3d.tuning.space import SearchSpace
 
     space = SearchSpace(config, str(config_file))

@@ -8,14 +8,16 @@ Nothing here needs TensorFlow.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from kresp3d.config import AUTO, Config, override_config, value_of
-from kresp3d.data.index import Record
+from kresp3d.data.index import Records
 from kresp3d.data.sampling import clip_span, steps_per_epoch
+from kresp3d.data.splits import count
+from kresp3d.errors import KrespError
 from kresp3d.text import clock
 
 #: Least clips of a training.
@@ -54,12 +56,16 @@ class Videos:
     validation: int = 0
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> Videos:
-        """Count those of a records folder."""
-        return cls(
-            tuple(record.frames for record in records if record.split == "train"),
-            sum(record.split == "validation" for record in records),
-        )
+    def of(cls, records: Records, config: Config) -> Videos:
+        """Count those of a records folder.
+
+        Raises:
+            KrespError: If none are for training.
+        """
+        frames = tuple(record.frames for record in records.split("train"))
+        if not frames:
+            raise KrespError(f"{config.data.videos} has no training videos; check how the data is split")
+        return cls(frames, len(records.split("validation")))
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,11 @@ class Plan:
     rate: float | None = None
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each choice."""
+        return tuple(f"{choice.key} is {choice.value}: {choice.reason}" for choice in self.choices)
+
+    @property
     def steps(self) -> int:
         """Steps of an epoch."""
         return steps_per_epoch(len(self.videos.frames), self.config)
@@ -108,8 +119,8 @@ class Plan:
         """One line for a person."""
         training = self.config.training
         line = (
-            f"Plan: {training.epochs} epochs of {self.steps} steps, {training.epochs * self.steps:,} steps of "
-            f"{training.batch_size} clips in all"
+            f"Plan: {count(training.epochs, 'epoch')} of {count(self.steps, 'step')}, {self.clips:,} clips of "
+            f"{count(len(self.videos.frames), 'video')} in all"
         )
         return line if self.seconds is None else f"{line}; about {clock(self.seconds)} on this machine"
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from kresp3d.config import DataConfig
+import logging
+
+from kresp3d.config import Config, DataConfig
 from kresp3d.data.index import Records
 from kresp3d.data.prepare import prepare
 from kresp3d.data.source import resolve_videos
 from kresp3d.storage import is_remote, location
+from kresp3d.training.plan import Videos, doubts, settle
 from kresp3d.ui.progress import progress_bar
+
+logger = logging.getLogger("kresp3d")
 
 
 def prepare_with_progress(data: DataConfig, *, quiet: bool = False) -> Records:
@@ -19,3 +24,19 @@ def prepare_with_progress(data: DataConfig, *, quiet: bool = False) -> Records:
         data = resolve_videos(data, progress=progress)
     with progress_bar("Preparing", quiet=quiet) as progress:
         return prepare(data, progress=progress)
+
+
+def settled_for_all(config: Config) -> Config:
+    """Settle what a configuration leaves to the videos, which are prepared for that, alike for many trainings.
+
+    The time that a training takes here sets no limit: trainings that are compared must not depend on the machine.
+    """
+    if not config.auto:
+        return config
+    records = prepare_with_progress(config.data)
+    plan = settle(config, Videos.of(records, config))
+    for note in (*plan.notes, str(plan)):
+        logger.info("%s", note)
+    for doubt in doubts(plan):
+        logger.warning("%s", doubt)
+    return plan.config

@@ -107,9 +107,6 @@ def _planned(run: RunFolder, records: Records, console: Console) -> RunFolder:
     """Settle what the configuration of a run leaves to the videos, tell it, and write it down."""
     if not run.config.auto:
         return run
-    videos = Videos.of(records.videos)
-    if not videos.frames:
-        raise KrespError(f"{run.config.data.videos} has no training videos; check how the data is split")
 
     def measure(config: Config) -> float:
         from kresp3d.training.rate import measure_clips_per_second
@@ -119,14 +116,13 @@ def _planned(run: RunFolder, records: Records, console: Console) -> RunFolder:
 
     # Several hosts must plan alike.
     measured = None if run.config.training.strategy == "multi_worker" else measure
-    plan = settle(run.config, videos, measured)
-    notes = [f"{choice.key} is {choice.value}: {choice.reason}" for choice in plan.choices]
-    for note in notes:
+    plan = settle(run.config, Videos.of(records, run.config), measured)
+    for note in plan.notes:
         logger.info("%s", note)
     for doubt in doubts(plan):
         logger.warning("%s", doubt)
     console.print(str(plan))
-    return run.settled(plan.config, notes)
+    return run.settled(plan.config, plan.notes)
 
 
 def _config_of(folder: Path | None, resume: bool) -> Path:

@@ -175,6 +175,25 @@ def test_resume_refuses_another_configuration(run, config_file, capsys):
     assert "clip.per_video=16" in line and "received 1" in line
 
 
+def test_what_is_auto_is_settled_written_with_its_reason_and_kept_on_resume(tiny_config, tmp_path, caplog, capsys):
+    values = {key: tiny_config[key] for key in ("data", "evaluation")}
+    values["model"] = {**tiny_config["model"], "frames": "auto"}
+    values["training"] = {**tiny_config["training"], "epochs": "auto", "ema": "auto", "keep": "auto", "minutes": 1e-6}
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    arguments = ["train", "--config", str(file), "--out", str(tmp_path / "run"), "--set", "clip.per_video=1"]
+    assert main(arguments) == 0
+    assert "Plan: 1 epoch of 3 steps" in capsys.readouterr().out
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    written = yaml.safe_load(text)
+    # Videos have 16 frames, of which a clip takes one more than the network's.
+    assert written["model"]["frames"] == 16 and written["clip"]["frame_stride"] == 1
+    assert written["training"]["epochs"] == 1 and written["training"]["keep"] == "last"
+    assert "# training.epochs is 1: as many as 1e-06 minutes" in text and "auto" not in str(written["training"]["ema"])
+    assert main([*arguments, "--resume"]) == 0
+    assert (tmp_path / "run" / "config.yaml").read_text() == text
+
+
 def test_only_one_process_trains_in_a_folder(run, config_file, capsys):
     before = contents(run)
     with (run / ".lock").open("w") as file:

@@ -27,5 +27,5 @@ def test_a_row_becomes_a_tuple_of_ints(values):
     "values", [3, None, "13", (), [], np.zeros((0,)), np.ones((2, 2), int), {1: 3}, (1, 0), (1, 2.0)]
 )
 def test_what_is_no_row_of_whole_numbers_is_refused(values):
-    with pytest.raises(ValueError, match="Layer: (each of )?blocks must be"):
+    with pytest.raises(ValueError, match=r"Layer: (each of )?blocks must be"):
         whole_numbers("Layer", "blocks", values)
