@@ -155,6 +155,9 @@ class ClipConfig(Section):
     """Every so many stored frames make a clip. `auto`: by how long the videos are."""
     per_video: PositiveInt = 1
     """Clips taken from each video in one epoch. `auto`: so many that an epoch has 40 steps."""
+    balanced: bool = False
+    """Take equally many training clips of each class: videos of rare classes come more often than `per_video` times in
+    an epoch, those of frequent ones less often."""
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -207,6 +210,9 @@ class TrainingConfig(Section):
     """Epochs in which the learning rate rises. `auto`: a twentieth of `epochs`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.2
     label_smoothing: Fraction = 0.1
+    class_weights: Literal["none", "balanced"] | dict[str, PositiveFloat] = "none"
+    """What the loss of a clip is multiplied by: nothing, what makes all classes weigh alike, or a number for each class
+    that is named, 1 for the others; then all by one number, so that the mean over the training clips is 1."""
     clip_norm: PositiveFloat | None = 5.0
     """Largest norm of the whole gradient; null for no clipping."""
     ema: Fraction | None = 0.99
@@ -420,6 +426,15 @@ class Config(Section):
             raise ValueError(
                 f"data.short_side is {self.data.short_side}, below model.size {self.model.size}: "
                 "stored frames would be enlarged; raise the first or lower the second"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_balance(self) -> Self:
+        if self.clip.balanced and self.training.class_weights == "balanced":
+            raise ValueError(
+                "clip.balanced and training.class_weights: balanced would each make up for rare classes, and rare ones "
+                "would weigh most; set one of the two back"
             )
         return self
 

@@ -74,7 +74,8 @@ def training_dataset(
 
     Epoch after epoch, `steps_per_epoch` batches each. Within an epoch no clip of the `clip.per_video` of a video comes
     twice; what does not fill a batch is left out, and in each epoch it is something else. Fewer clips than one batch
-    are repeated to fill it, each time drawn anew.
+    are repeated to fill it, each time drawn anew. With `clip.balanced` an epoch has as many clips, equally many of each
+    class, and goes on with the videos of a class where the epoch before stopped.
 
     Args:
         records: The videos.
@@ -105,6 +106,7 @@ def training_dataset(
     read = decode_frames if service else frame_reader(videos, records, folder, config.data.memory * 2**30)
     clips = len(records) * config.clip.per_video
     in_epoch = steps_per_epoch(len(records), config) * batch
+    choose = _balanced_rows([record.label for record in records], clips) if config.clip.balanced else None
 
     own = batch // share.workers
 
@@ -113,7 +115,8 @@ def training_dataset(
         count = number if share.workers == 1 else number // own * batch + share.worker * own + number % own
         epoch, position = count // in_epoch, count % in_epoch
         key = tf.stack([tf.constant(config.seed, tf.int64), epoch])
-        video = videos.at(_shuffled(position % clips, clips, key) % len(records))
+        drawn = _shuffled(position % clips, clips, key)
+        video = videos.at(drawn % len(records) if choose is None else choose(drawn, epoch))
         seeds = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(key, position), 6)
         speed = _draw(seeds[3], tf.constant(len(augment.speeds), tf.int64))
         start = _draw(seeds[0], starts[video.row, speed])
@@ -240,6 +243,26 @@ def measure_rate(dataset: tf.data.Dataset, *, seconds: float = 3.0) -> float:
 def _box_table(boxes: Sequence[Sequence[Box]]) -> tf.Tensor:
     """Boxes as int32 `[sizes, boxes, 4]`: top, left, height, width."""
     return tf.constant([[(box.top, box.left, box.side, box.side) for box in row] for row in boxes], tf.int32)
+
+
+def _balanced_rows(labels: Sequence[str], clips: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Give a function from a number below `clips`, and the epoch, to a row of the table, with all classes alike.
+
+    Args:
+        labels: The class of each row.
+        clips: Clips of an epoch.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    rows = tf.constant(np.argsort(labels, kind="stable"), tf.int64)
+    first = tf.constant(np.cumsum(counts) - counts, tf.int64)
+    of_class = tf.constant(counts, tf.int64)
+    in_epoch = -(-clips // len(counts))
+
+    def row(number: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+        label, turn = number % len(counts), number // len(counts) + epoch * in_epoch
+        return rows[first[label] + turn % of_class[label]]
+
+    return row
 
 
 def _shuffled(index: tf.Tensor, n: int, key: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from kresp3d.text import clock
 from kresp3d.training.averages import AveragedValidation
 from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_outcome
 from kresp3d.training.checkpoint import Checkpoints, Progress
+from kresp3d.training.class_weights import class_weights
 from kresp3d.training.cluster import Cluster
 from kresp3d.training.collectives import check_agreement, text_from_chief, variables_from_chief
 from kresp3d.training.explanations import ExplainedClips
@@ -122,7 +124,10 @@ def _train(
     with scope, dtype_policy(config.training.precision):
         network = _first_network(run)
         compression = training_callback(config.compress, network, steps * config.training.epochs)
-        model = compile_model(network, config.training, len(run.classes), steps, share.all_replicas, compression)
+        weights = class_weights(config, [video.label for video in train_videos], run.classes)
+        model = compile_model(
+            network, config.training, len(run.classes), steps, share.all_replicas, compression, weights
+        )
         validation, model.video_scores = _validation(run, share)
     state = [] if compression is None else compression.variables
     checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
@@ -274,6 +279,7 @@ def compile_model(
     steps: int,
     replicas: int = 1,
     compression: KeepZeros | None = None,
+    class_weights: npt.NDArray[np.float32] | None = None,
 ) -> ScoredModel:
     """Give a network its loss, optimiser and metrics.
 
@@ -284,6 +290,7 @@ def compile_model(
         steps: Training steps in an epoch.
         replicas: Among which the clips of a step are shared out.
         compression: What compresses the network meanwhile.
+        class_weights: What the loss of each class is multiplied by, float32 `[classes]`.
 
     Returns:
         A second model on the same layers, so that what is saved of `network` holds no optimiser or loss.
@@ -297,7 +304,7 @@ def compile_model(
     optimizer = make_optimizer(config, steps, replicas)
     model.compile(
         optimizer=optimizer,
-        loss=SmoothedCrossEntropy(config.label_smoothing),
+        loss=SmoothedCrossEntropy(config.label_smoothing, class_weights),
         # Clips have weights in the validation of several replicas, and nowhere else.
         weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy("top1"),

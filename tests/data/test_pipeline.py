@@ -37,13 +37,20 @@ def make_config(
     per_video: int = 1,
     seed: int = 0,
     memory: float = 0.0,
+    balanced: bool = False,
     **augment,
 ) -> Config:
+    paper = {"scales": [1.0, 0.875, 0.75, 0.66], "positions": "corners", "translation": 0, "zoom": 0}
     return parse_config(
         {
             "seed": seed,
             "data": {"short_side": 24, "memory": memory},
-            "clip": {"frame_stride": stride, "per_video": per_video, "augment": augment},
+            "clip": {
+                "frame_stride": stride,
+                "per_video": per_video,
+                "balanced": balanced,
+                "augment": {**paper, **augment},
+            },
             "model": {"frames": frames, "size": size},
             "training": {"batch_size": batch},
             "evaluation": {"batch_size": 4},
@@ -133,6 +140,27 @@ def test_each_epoch_has_every_video_as_often_as_asked_and_with_its_label(numbere
         assert [numbered_records.classes[label] for label in labels] == [CLASSES[number % 3] for number in order]
         orders.add(tuple(order))
     assert len(orders) == 3
+
+
+@pytest.mark.parametrize("chosen", [(0, 3, 1, 2), (0, 3, 1), (4, 1, 5, 0, 3)])
+def test_balanced_epochs_have_as_many_clips_of_each_class_and_go_through_all_videos(numbered_records, chosen):
+    records = [numbered_records.videos[number] for number in chosen]
+    config = make_config(batch=2, per_video=2, balanced=True)
+    steps = steps_per_epoch(len(records), config)
+    dataset = training_dataset(records, numbered_records.folder, CLASSES, config)
+    seen = Counter()
+    batches = read(dataset, 6 * steps)
+    for epoch in range(6):
+        clips = [clip for frames, _ in batches[epoch * steps : (epoch + 1) * steps] for clip in frames]
+        found = Counter(numbers(clip)[0] for clip in clips)
+        of_class = Counter()
+        for number, times in found.items():
+            of_class[number % 3] += times
+        assert max(of_class.values()) - min(of_class.values()) <= 1 and len(of_class) == len({n % 3 for n in chosen})
+        seen += found
+    for label in {number % 3 for number in chosen}:
+        of_videos = [seen[number] for number in chosen if number % 3 == label]
+        assert max(of_videos) - min(of_videos) <= 6
 
 
 def test_what_does_not_fill_a_batch_is_left_out_and_changes_with_the_epoch(numbered_records):
