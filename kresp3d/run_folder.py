@@ -9,6 +9,7 @@ runs/NAME/
   checkpoints/       the last finished epoch, for --resume
   logs/              TensorBoard
   history.csv        one row an epoch
+  phases.json        where training went on with other settings: the first epoch of each such phase, and what changed
   model.keras        the network of the best epoch by validation top-1, or of the last (`training.keep`)
   metrics.json, report.md, figures/   the evaluation: what was measured, and whether it is any good
   per_class.csv, per_group.csv, predictions.csv   the same by class, by person or recording, and by video
@@ -34,12 +35,13 @@ from pathlib import Path
 from typing import Any
 
 from kresp3d import __version__
-from kresp3d.config import Config, changed_keys, load_config
+from kresp3d.config import Config, changed_keys, load_config, override_config, value_of
 from kresp3d.data.index import Record, Records, read_index
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.files import LOCK, PART, locked, remove, write_text, written_aside
 from kresp3d.inference.network_info import OTHER_WIRING, VERSION
 from kresp3d.machine import cpu_flags, read_text
+from kresp3d.phases import Continuation, Phase, read_phases, refused_keys, write_phases
 from kresp3d.storage import location, reason
 
 _COLUMNS = ("name", "label", "group", "split")
@@ -47,7 +49,8 @@ _COLUMNS = ("name", "label", "group", "split")
 CANNOT_WRITE = "cannot write into"
 _PREPARE = "prepare the same videos again by `kresp3d data prepare`"
 _OWN = (
-    *("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs", "history.csv", "training.json"),
+    *("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs"),
+    *("history.csv", "training.json", "phases.json"),
     # The last to be deleted; see `RunFolder._clear`.
     "config.yaml",
 )
@@ -124,16 +127,21 @@ class RunFolder:
             raise KrespError(f"{path} is no run folder (config.yaml is missing); expected one made by `kresp3d train`")
         return run
 
-    def check_config(self, config: Config) -> None:
-        """Make sure that a run goes on as it began.
+    def check_config(self, config: Config) -> Config:
+        """Make sure that a run can go on with a configuration, perhaps in a new phase; see `kresp3d.phases`.
+
+        Returns:
+            The configuration, with the run's own values in place of `auto`.
 
         Raises:
-            UsageError: If `config` differs from the run's own.
+            UsageError: If `config` differs from the run's own in a key that cannot change.
         """
         # A run goes on in the precision that it began with, on whatever machine.
         config = _with_precision(config, self.config.training.precision)
         # What was settled when the run began stays so.
-        changed = changed_keys(self.config, config, besides=("tune", "data.service", *config.auto))
+        settled = {key: value_of(self.config, key) for key in config.auto}
+        config = override_config(config, settled, str(self.config_file))
+        changed = refused_keys(self.config, config)
         if changed:
             key, mine, other = changed[0]
             raise UsageError(
@@ -141,6 +149,39 @@ class RunFolder:
                 + (f" (and {len(changed) - 1} other keys differ)" if len(changed) > 1 else "")
                 + "; resume with the same configuration, or train in another folder by --out"
             )
+        return config
+
+    def with_config(self, config: Config) -> RunFolder:
+        """This folder with another configuration in place of the one in its file, which stays as it is."""
+        run = RunFolder(self.path)
+        # Where `cached_property` keeps it.
+        run.__dict__["config"] = config
+        return run
+
+    def go_on(self, config: Config, how: Continuation) -> None:
+        """Write the configuration and the phases that a training goes on with.
+
+        A phase is written before the configuration that it leads to, and deleted after it. Should this be interrupted,
+        the last one does not fit the configuration then, and `phases` leaves it out.
+        """
+        written = self.config
+        if self.phases != how.phases:
+            if len(self.phases) > len(how.done):
+                written = how.origin
+                self._write_config(written)
+                write_phases(self.phases_file, how.done)
+            write_phases(self.phases_file, how.phases)
+        if self.config.evaluation != config.evaluation:
+            remove(self.metrics_file)
+        if written != config:
+            self._write_config(config)
+
+    def _write_config(self, config: Config) -> None:
+        """Replace the configuration; what its comments say of settled keys stays, where it is still true."""
+        changed = {key for key, _, _ in changed_keys(self.config, config)}
+        lines = self.config_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        notes = [line for line in lines if line.startswith("# ") and line[2:].split(" ")[0] not in changed]
+        write_text(self.config_file, "".join(notes) + config.to_yaml())
 
     def _clear(self) -> None:
         # The configuration goes last: with it the rest is known for a run's, should this be interrupted.
@@ -179,6 +220,25 @@ class RunFolder:
         return self.path / "training.json"
 
     @property
+    def outcome(self) -> dict[str, int] | None:
+        """What `training.json` holds of the last finished epoch; `None` where there is none."""
+        try:
+            values = json.loads(self.training_file.read_text(encoding="utf-8"))
+            return {key: int(values[key]) for key in ("epochs", "kept_epoch")}
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            return None
+
+    @property
+    def metrics_file(self) -> Path:
+        """What was measured; missing while the network has been trained further than it was measured."""
+        return self.path / "metrics.json"
+
+    @property
+    def phases_file(self) -> Path:
+        """The phases after the first, where there are any."""
+        return self.path / "phases.json"
+
+    @property
     def checkpoints(self) -> Path:
         """The state to resume from."""
         return self.path / "checkpoints"
@@ -192,6 +252,11 @@ class RunFolder:
     def config(self) -> Config:
         """The configuration of this run."""
         return load_config(self.config_file)
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        """The phases of the training after the first."""
+        return read_phases(self.phases_file, load_config(self.config_file))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import kresp3d
-from kresp3d.config import Config, parse_config
+from kresp3d.config import Config, override_config, parse_config
 from kresp3d.data.index import Record, Records
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.phases import continuation
 from kresp3d.run_folder import RunFolder, command_line
 
 
@@ -65,7 +66,7 @@ def test_what_is_no_run_is_never_touched(tmp_path, name):
 def test_what_differs_from_the_configuration_of_the_run_is_named(tmp_path):
     run = RunFolder.create(tmp_path, Config())
     run.check_config(Config())
-    other = parse_config({"training": {"momentum": 0.5}, "data": {"synthetic": {"seed": 3}}}, "the test")
+    other = parse_config({"training": {"optimizer": "sgd"}, "data": {"synthetic": {"seed": 3}}}, "the test")
     with pytest.raises(UsageError, match=r"data\.synthetic\.seed=0, received 3 \(and 1 other keys? differ.*--out"):
         run.check_config(other)
 
@@ -164,3 +165,24 @@ def test_a_training_of_another_wiring_does_not_go_on(tmp_path, found):
     file.write_text(json.dumps({**values, "network_format": found}))
     with pytest.raises(KrespError, match=r"feature residual .*; train from scratch by --overwrite"):
         RunFolder.open(run.path).check_wiring()
+
+
+def test_a_run_goes_on_with_what_was_settled_and_keeps_the_notes_that_are_still_true(tmp_path):
+    automatic = Config()
+    settled = {"training.epochs": 9, "training.warmup_epochs": 1, "training.ema": 0.5, "training.keep": "best"}
+    settled |= {"clip.per_video": 2, "clip.frame_stride": 1, "model.frames": 8}
+    run = RunFolder.create(tmp_path / "run", automatic)
+    run = run.settled(
+        override_config(run.config, settled, "the test"), ["training.epochs is 9: so", "model.frames is 8"]
+    )
+    # The same words as at first.
+    assert run.check_config(automatic) == run.config
+    new = run.check_config(override_config(automatic, {"training.epochs": 12, "data.memory": 0}, "the test"))
+    assert (new.training.epochs, new.training.ema, new.data.memory, new.auto) == (12, 0.5, 0, frozenset())
+    how = continuation([], run.config, new, epoch=9, step=90, command="", where=run.path)
+    run.go_on(new, how)
+    assert RunFolder(run.path).config == new
+    text = run.config_file.read_text()
+    assert "# model.frames is 8\n" in text and "# training.epochs" not in text
+    with pytest.raises(UsageError, match=r"begun with model\.frames=8, received 16"):
+        run.check_config(override_config(automatic, {"model.frames": 16}, "the test"))

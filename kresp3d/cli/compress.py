@@ -69,10 +69,11 @@ def command(
     console = Console(highlight=False, soft_wrap=True)
     with run.locked():
         if resume:
-            run.check_config(config)
+            config = run.check_config(config)
             check_source(run, trained)
         else:
             run = RunFolder.create(run.path, config, overwrite=overwrite)
+            config = run.config
         if not run.start_file.is_file():
             begin(trained, run, network or load_source(trained, config))
-        train_and_measure(run, read_index(run.records_folder), console, resume=resume, until=until)
+        train_and_measure(run, read_index(run.records_folder), console, resume=resume, until=until, config=config)

@@ -25,7 +25,7 @@ def command(
     """Train a network and measure it on the test videos.
 
     Videos are prepared first, where that is not done. `kresp3d train --resume --out RUN` takes the configuration
-    from the run folder.
+    from the run folder; with --set training.epochs=… and the like it trains on in a new phase.
     """
     import kresp3d
 

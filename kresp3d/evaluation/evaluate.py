@@ -140,6 +140,7 @@ def _summary(config: Config, run: RunFolder) -> dict[str, str]:
         f"stride {config.clip.frame_stride} at {config.data.fps:g} fps",
         "training": f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g}, "
         f"{training.precision}, seed {config.seed}",
+        **{f"phase {number}": f"from epoch {p.first_epoch}: {p}" for number, p in enumerate(run.phases, 2)},
         "videos": config.data.videos,
         "trained with": environment["command"],
         "versions": ", ".join(

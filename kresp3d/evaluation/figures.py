@@ -133,11 +133,11 @@ def per_class_figure(rows: Sequence[ClassResult]) -> Figure:
 
 
 def history_figure(path: Path) -> Figure:
-    """Loss, top-1 and learning rate over the epochs of a run.
+    """Loss, top-1 and learning rate over the epochs of a run, with a line where a new phase begins.
 
     Args:
-        path: A CSV with the columns `epoch` and `loss`, and where there are any `top1`, `val_loss`, `val_top1` and
-            `learning_rate`. Empty cells are gaps.
+        path: A CSV with the columns `epoch` and `loss`, and where there are any `top1`, `val_loss`, `val_top1`,
+            `learning_rate` and `phase`. Empty cells are gaps.
 
     Raises:
         KrespError: If the file is missing or has no such rows.
@@ -156,6 +156,8 @@ def history_figure(path: Path) -> Figure:
                 # A single epoch has no line to draw.
                 marker = "o" if len(epochs) <= 30 else None
                 axes.plot(epochs, table[column], color=colour, linewidth=1.6, marker=marker, markersize=3, label=name)
+        for epoch in epochs[1:][np.diff(table["phase"]) > 0] if "phase" in table else ():
+            axes.axvline(epoch - 0.5, color=INK, linewidth=0.8, linestyle=":")
         axes.set_ylabel(label, color=INK)
         tidy(axes, "y")
         if key == "top1":
@@ -185,7 +187,7 @@ def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
             f"{path}: expected at least one row, with columns 'epoch' and 'loss'; missing: {sorted(missing)}"
         )
     table: dict[str, npt.NDArray[np.float64]] = {}
-    for column in ("epoch", "loss", "val_loss", "top1", "val_top1", "learning_rate"):
+    for column in ("epoch", "loss", "val_loss", "top1", "val_top1", "learning_rate", "phase"):
         try:
             values = np.array([float(row.get(column) or "nan") for row in rows])
         except ValueError:

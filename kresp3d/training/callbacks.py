@@ -6,15 +6,17 @@ import csv
 import json
 import math
 import time
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from kresp3d.errors import KrespError
 from kresp3d.files import write_text, written_aside
+from kresp3d.phases import Phase, epochs_before
 from kresp3d.run_folder import RunFolder
 from kresp3d.training.averages import kept_weights
-from kresp3d.training.checkpoint import Checkpoints, Progress
+from kresp3d.training.checkpoint import Checkpoints, Progress, score_of
 
 
 class NanStop(keras.callbacks.Callback):
@@ -61,6 +63,7 @@ class EpochEnd(keras.callbacks.Callback):
         network: The network without optimiser, which shares its weights with the model in training.
         checkpoints: Where the state goes.
         progress: How far training is.
+        phases: Those after the first.
     """
 
     def __init__(
@@ -69,12 +72,15 @@ class EpochEnd(keras.callbacks.Callback):
         network: keras.Model,
         checkpoints: Checkpoints,
         progress: Progress,
+        phases: Sequence[Phase] = (),
     ) -> None:
         super().__init__()
         self.run = run
         self.network = network
         self.checkpoints = checkpoints
         self.progress = progress
+        self.phase = len(phases) + 1
+        self.before = epochs_before(phases)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._began = time.monotonic() - self.progress.seconds
@@ -84,16 +90,15 @@ class EpochEnd(keras.callbacks.Callback):
         progress = self.progress
         progress.epoch = epoch + 1
         progress.seconds = time.monotonic() - self._began
-        progress.history.append({"epoch": epoch + 1, **{key: float(value) for key, value in logs.items()}})
-        has_validation = "val_top1" in logs
-        score = (float(logs["val_top1"]), -float(logs["val_loss"])) if has_validation else (0.0, 0.0)
-        if not has_validation or score > tuple(progress.best_score):
-            progress.best_epoch, progress.best_score = epoch + 1, score
+        figures = {key: float(value) for key, value in logs.items()}
+        progress.history.append({"epoch": epoch + 1, "phase": self.phase, **figures})
+        if "val_top1" not in figures or score_of(figures) > tuple(progress.best_score):
+            progress.count_best_from_here()
         with self.run.disk_errors():
             # First the checkpoint: with it the rest can be written again.
             self.checkpoints.save(progress)
             write_outcome(self.run, self.network, self.model, progress)
-        if progress.is_finished(self.run.config.training):
+        if progress.is_finished(self.run.config.training, self.before):
             self.model.stop_training = True
 
 
@@ -120,8 +125,10 @@ def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, prog
 
 def write_history(run: RunFolder, progress: Progress) -> None:
     """Write `history.csv` from the checkpointed rows, so that it never says more than what was finished."""
-    columns = list(dict.fromkeys(key for row in progress.history for key in row))
+    # Rows of earlier versions of kresp3d, which had one phase, do not say so.
+    rows = [{"epoch": row["epoch"], "phase": 1, **row} for row in progress.history]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     with written_aside(run.history_file) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(progress.history)
+        writer.writerows(rows)

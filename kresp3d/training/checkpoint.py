@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -33,14 +33,23 @@ class Progress:
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def is_finished(self, config: TrainingConfig) -> bool:
-        """Whether all epochs are done, or the score has not risen for `early_stop` of them."""
+    def is_finished(self, config: TrainingConfig, before: int = 0) -> bool:
+        """Whether all epochs are done, or the score has not risen for `early_stop` of them.
+
+        Args:
+            config: How many epochs, and how much patience.
+            before: Epochs before the present phase, in which patience begins anew.
+        """
         patience = config.early_stop or config.epochs
-        return self.epoch >= config.epochs or self.epoch - self.best_epoch >= patience
+        return self.epoch >= config.epochs or self.epoch - max(self.best_epoch, before) >= patience
 
     def kept_epoch(self, config: TrainingConfig) -> int:
         """The epoch whose network is `model.keras`."""
         return self.epoch if config.keep == "last" else self.best_epoch
+
+    def count_best_from_here(self) -> None:
+        """Take the last finished epoch for the best so far."""
+        self.best_epoch, self.best_score = self.epoch, score_of(self.history[-1])
 
     @classmethod
     def from_json(cls, text: str) -> Progress:
@@ -51,6 +60,11 @@ class Progress:
     def to_json(self) -> str:
         """Plain text for a checkpoint."""
         return json.dumps(asdict(self))
+
+
+def score_of(figures: Mapping[str, float]) -> tuple[float, float]:
+    """What epochs are compared by: see `Progress.best_score`; all are equal without validation."""
+    return (figures["val_top1"], -figures["val_loss"]) if "val_top1" in figures else (0.0, 0.0)
 
 
 class Checkpoints:

@@ -15,16 +15,18 @@ from rich.console import Console
 
 from kresp3d.compression.methods import training_callback
 from kresp3d.compression.pruning import KeepZeros
-from kresp3d.config import TrainingConfig
+from kresp3d.config import Config, TrainingConfig
 from kresp3d.data.index import Records
 from kresp3d.data.pipeline import Share, measure_rate, training_dataset
 from kresp3d.data.records import damage_named
 from kresp3d.data.sampling import steps_per_epoch
 from kresp3d.data.service import service_errors
 from kresp3d.errors import KrespError, UsageError
+from kresp3d.files import remove
 from kresp3d.inference.keras_engine import load_network_file
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.transforms import recompute_blocks
+from kresp3d.phases import epochs_before
 from kresp3d.run_folder import RunFolder, code_digest, package_versions
 from kresp3d.text import clock
 from kresp3d.training.averages import AveragedValidation
@@ -32,7 +34,8 @@ from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_ou
 from kresp3d.training.checkpoint import Checkpoints, Progress
 from kresp3d.training.class_weights import class_weights
 from kresp3d.training.cluster import Cluster
-from kresp3d.training.collectives import check_agreement, text_from_chief, variables_from_chief
+from kresp3d.training.collectives import check_agreement
+from kresp3d.training.continued import continued, restored_by_chief, steps_at
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.loop import distributed, fit
 from kresp3d.training.loss import SmoothedCrossEntropy
@@ -68,6 +71,7 @@ def train(
     until: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
     console: Console | None = None,
+    config: Config | None = None,
 ) -> Progress:
     """Train the network of a run and leave it in its folder.
 
@@ -79,6 +83,8 @@ def train(
             leads to where one uninterrupted training would have.
         strategy: What `make_strategy` gave, where that was called before.
         console: Where progress is printed; standard output by default.
+        config: What a training that is resumed goes on with, in a phase of its own if it trains otherwise; what
+            `RunFolder.check_config` gave. By default what is in the folder, which has it afterwards.
 
     Returns:
         How far the training is.
@@ -87,17 +93,19 @@ def train(
         KrespError: If there is nothing to train on, the loss is no longer a finite number, or a training that kept a
             network has no checkpoint any more to resume from.
         UsageError: If `training.profile` begins after the last step, `training.early_stop` has no validation videos to
-            go by, or as `make_strategy`.
+            go by, a new phase would have no epoch, or as `make_strategy`.
     """
+    before, run = run, run.with_config(config or run.config)
     with damage_named(
         lambda: [record for split in sorted(run.splits) for record in run.records(split)], records.folder
     ):
         strategy = strategy or make_strategy(run.config.training)
         with losing_workers(run.config.training), service_errors():
-            return _train(run, records, resume, until, strategy, console or Console())
+            return _train(before, run, records, resume, until, strategy, console or Console())
 
 
 def _train(
+    before: RunFolder,
     run: RunFolder,
     records: Records,
     resume: bool,
@@ -119,7 +127,6 @@ def _train(
         _check_agreement(strategy, cluster, run, until)
     train_videos = run.records("train")
     steps = steps_per_epoch(len(train_videos), config)
-    _check_profile(config.training, steps)
     scope = strategy.scope() if strategy else contextlib.nullcontext()
     with scope, dtype_policy(config.training.precision):
         network = _first_network(run)
@@ -132,18 +139,29 @@ def _train(
     state = [] if compression is None else compression.variables
     checkpoints = Checkpoints(run.checkpoints, model, config.training.checkpoints, state)
     restored = checkpoints.restore() if resume else None
+    how = continued(before, run, restored, int(model.optimizer.iterations.numpy()))
+    phases = how.phases
     if cluster is not None:
-        restored = _restored_by_chief(strategy, cluster, checkpoints, restored)
+        restored, phases = restored_by_chief(strategy, cluster, checkpoints, restored, phases)
     if resume and restored is None and run.model_file.is_file():
         raise KrespError(
             f"{run.path} has a network but no checkpoint to go on from; "
             f"measure it by `kresp3d evaluate {run.path}`, or train anew by --overwrite"
         )
     progress = restored or Progress()
-    # What a kill between a checkpoint and the rest left undone.
-    if progress.epoch:
-        with run.disk_errors():
+    phase = phases[-1] if phases else None
+    _check_profile(config.training, steps_at(config.training.epochs, phase, steps))
+    noted = run.outcome
+    with run.disk_errors():
+        if resume:
+            before.go_on(config, how)
+        # What a kill between a checkpoint and the rest left undone, or another `training.keep` asks for.
+        if progress.epoch:
             write_outcome(run, network, model, progress)
+            if noted != run.outcome:
+                remove(run.metrics_file)
+    schedule = make_schedule(config.training, steps, phase)
+    model.optimizer.learning_rate = schedule
 
     console.print(
         f"{network.name}: {network.count_params():,} parameters, {len(run.classes)} classes, "
@@ -152,9 +170,14 @@ def _train(
         + (f"; resuming after epoch {progress.epoch}" if progress.epoch else ""),
         highlight=False,
     )
+    if phase is not None and phase.first_epoch == progress.epoch + 1:
+        console.print(f"Phase {len(phases) + 1} begins with epoch {phase.first_epoch}: {phase}", highlight=False)
     last = config.training.epochs if until is None else min(until, config.training.epochs)
-    if progress.is_finished(config.training) or progress.epoch >= last:
+    if progress.is_finished(config.training, epochs_before(phases)) or progress.epoch >= last:
         return progress
+    with run.disk_errors():
+        # What was measured is no longer what the folder has.
+        remove(run.metrics_file)
     # Not before: the videos may be decoded here, all of them.
     dataset = training_dataset(
         train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch, share=share
@@ -173,10 +196,10 @@ def _train(
     callbacks: list[keras.callbacks.Callback] = [
         NanStop(),
         *([] if compression is None else [compression]),
-        LearningRate(make_schedule(config.training, steps)),
+        LearningRate(schedule),
         AveragedValidation(),
         board,
-        EpochEnd(run, network, checkpoints, progress),
+        EpochEnd(run, network, checkpoints, progress, phases),
         display,
     ]
     # Each is closed even if another cannot be.
@@ -184,7 +207,7 @@ def _train(
     closing.callback(board.close)
     closing.callback(display.close)
     if config.training.profile is not None:
-        profiler = StepProfiler(run.logs, config.training.profile, progress.epoch * steps)
+        profiler = StepProfiler(run.logs, config.training.profile, steps_at(progress.epoch, phase, steps))
         callbacks.append(profiler)
         closing.callback(profiler.stop)
     try:
@@ -231,17 +254,6 @@ def _check_agreement(strategy: tf.distribute.Strategy, cluster: Cluster, run: Ru
         "versions of packages": str(package_versions()),
     }
     check_agreement(strategy, cluster, values)
-
-
-def _restored_by_chief(
-    strategy: tf.distribute.Strategy, cluster: Cluster, checkpoints: Checkpoints, restored: Progress | None
-) -> Progress | None:
-    """Bring every worker to where the chief is, which alone has checkpoints."""
-    text = text_from_chief(strategy, cluster, restored.to_json() if restored else "")
-    if not text:
-        return None
-    variables_from_chief(strategy, cluster, checkpoints.variables)
-    return Progress.from_json(text)
 
 
 @contextlib.contextmanager
@@ -329,8 +341,7 @@ def _validation(run: RunFolder, share: Share) -> tuple[tf.data.Dataset | None, V
     return validation_data(run, share)
 
 
-def _check_profile(config: TrainingConfig, steps: int) -> None:
-    total = config.epochs * steps
+def _check_profile(config: TrainingConfig, total: int) -> None:
     if config.profile is not None and config.profile[0] >= total:
         raise UsageError(
             f"training.profile begins at step {config.profile[0]}, but this training has {total} steps, counted from "

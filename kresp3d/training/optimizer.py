@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from kresp3d.config import TrainingConfig
+from kresp3d.phases import Phase
 
 
 class TrainingOptimizer(keras.optimizers.Optimizer):
@@ -49,12 +50,50 @@ class AdamW(TrainingOptimizer, keras.optimizers.AdamW):
     """AdamW."""
 
 
-def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+@keras.saving.register_keras_serializable(package="kresp3d")
+class LaterSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins at a later step.
+
+    Args:
+        schedule: Learning rate of each step, counted from `first_step`.
+        first_step: Its first one.
+    """
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, first_step: int) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.first_step = first_step
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(step - self.first_step)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "first_step": self.first_step}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LaterSchedule:
+        """Make one of what `get_config` gave."""
+        return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
+
+
+def make_schedule(
+    config: TrainingConfig, steps_per_epoch: int, phase: Phase | None = None
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Linear warm-up, then a cosine to 0 at the end of the last epoch.
 
     Of `n` warm-up steps, step `k` (from 0) has the rate `learning_rate * (k + 1) / n`, so that the first one moves the
     weights and the last one has the full rate.
+
+    Args:
+        config: Its epochs, rate and warm-up.
+        steps_per_epoch: Training steps in an epoch.
+        phase: The one that is trained, over whose epochs the schedule goes; `None` for the first.
     """
+    if phase is not None:
+        left = config.model_copy(update={"epochs": config.epochs - phase.first_epoch + 1})
+        return LaterSchedule(make_schedule(left, steps_per_epoch), phase.first_step)
     total = config.epochs * steps_per_epoch
     warmup = min(round(config.warmup_epochs * steps_per_epoch), total)
     if warmup < 2:

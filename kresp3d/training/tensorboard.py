@@ -83,20 +83,25 @@ class TensorBoardLog(keras.callbacks.Callback):
         with self.run.disk_errors():
             # Of a training that begins anew, what was written before its first epoch goes too.
             cut_back(self.run.logs, done if done else -1)
+            self._settings()
             self._log = EventLog(self.run.logs)
             if not done:
                 self._open(self._log)
             self._log.flush()
 
-    def _open(self, log: EventLog) -> None:
+    def _settings(self) -> None:
+        """Write what the HParams page shows, which may change when a training goes on."""
         split = self.run.config.evaluation.split
         metrics = {
             "top1/validation": "validation clip top-1",
             f"clip_top1/{split}": f"{split} clip top-1",
             f"video_top1/{split}": f"{split} video top-1",
         }
-        log.table(HYPERPARAMETERS, metrics, MAIN)
-        log.hyperparameters(str(self.run.path), hyperparameters(self.run.config))
+        with EventLog(self.run.logs, suffix="settings") as log:
+            log.table(HYPERPARAMETERS, metrics, MAIN)
+            log.hyperparameters(str(self.run.path), hyperparameters(self.run.config))
+
+    def _open(self, log: EventLog) -> None:
         log.graph(network_graph(self.network))
         for index, clip in enumerate(self.clips):
             sheet = rgb_over_residual(clip, self.run.config.model.step)

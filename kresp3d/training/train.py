@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -16,11 +16,15 @@ from kresp3d.data.index import Records, reading
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.run import Run
 from kresp3d.last_words import last_words
+from kresp3d.phases import epochs_before
 from kresp3d.run_folder import RunFolder, command_line
 from kresp3d.storage import location
 from kresp3d.training.cluster import Cluster
 from kresp3d.training.plan import Videos, doubts, settle
 from kresp3d.training.prepare import prepare_with_progress
+
+if TYPE_CHECKING:
+    from kresp3d.training.checkpoint import Progress
 
 # What imports TensorFlow is imported inside functions: that takes seconds, and a wrong path is said before.
 
@@ -53,7 +57,9 @@ def train(
         overrides: Keys with values, such as `{"training.epochs": 5, "model.blocks": [1, 1]}`, laid over it; or
             `KEY=VALUE` strings as of `--set`.
         out: The run folder; by default `runs/NAME` for the configuration's `name`.
-        resume: Go on from the last finished epoch, if `out` holds a run.
+        resume: Go on from the last finished epoch, if `out` holds a run. With more epochs, another learning rate or
+            batch size and the like it goes on in a new phase, whose learning rate rises and falls over the epochs that
+            are left.
         overwrite: Begin again in a folder that holds a run.
         until: Stop after this epoch, on the way to `training.epochs`; `resume` goes on.
         console: Where progress is printed; by default standard output, with bars on standard error. A quiet one,
@@ -95,12 +101,15 @@ def train(
 
     with run.locked():
         if resume:
-            run.check_config(config)
+            config = run.check_config(config)
         else:
             run = RunFolder.create(run.path, config, overwrite=overwrite)
-        records = prepare_with_progress(run.config.data, quiet=console.quiet)
-        run = _planned(run, records, console)
-        return train_and_measure(run, records, console, resume=resume, until=until)
+            config = run.config
+        records = prepare_with_progress(config.data, quiet=console.quiet)
+        if config.auto:
+            run = _planned(run.with_config(config), records, console)
+            config = run.config
+        return train_and_measure(run, records, console, resume=resume, until=until, config=config)
 
 
 def _planned(run: RunFolder, records: Records, console: Console) -> RunFolder:
@@ -156,8 +165,28 @@ def _train_along(config: Config, cluster: Cluster, console: Console, until: int 
     return trained
 
 
+def _nothing_to_do(run: RunFolder, progress: Progress) -> str:
+    """What to say where a training was resumed of which all is done and measured."""
+    training, epoch = run.config.training, progress.epoch
+    again = f"to measure it again: `kresp3d evaluate {run.path}`"
+    if not progress.is_finished(training, epochs_before(run.phases)):
+        return f"{run.path} is trained up to epoch {epoch} of {training.epochs} and measured; go on without --until"
+    further = f"to train on: `kresp3d train --resume --out {run.path} --set training.epochs={2 * epoch}`"
+    if run.config.compress.methods:
+        further = "a network that is being compressed cannot be trained on"
+    elif epoch < training.epochs:
+        further = f"to train on, set training.early_stop above {training.early_stop} or to null"
+    return f"{run.path} is finished: {epoch} epochs are trained and measured; {further}; {again}"
+
+
 def train_and_measure(
-    run: RunFolder, records: Records, console: Console, *, resume: bool = False, until: int | None = None
+    run: RunFolder,
+    records: Records,
+    console: Console,
+    *,
+    resume: bool = False,
+    until: int | None = None,
+    config: Config | None = None,
 ) -> Run:
     """Train a run, which this process holds, and measure it; see `kresp3d.training.fit.train`."""
     from kresp3d.evaluation.measure import measure
@@ -170,12 +199,17 @@ def train_and_measure(
         f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
         f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
     )
-    cluster, strategy = Cluster.of(run.config.training), make_strategy(run.config.training)
+    training = (config or run.config).training
+    cluster, strategy = Cluster.of(training), make_strategy(training)
     with reading(records.folder), last_words(ended):
-        fit(run, records, resume=resume, until=until, strategy=strategy, console=console)
+        progress = fit(run, records, resume=resume, until=until, strategy=strategy, console=console, config=config)
+    # With the configuration that it has now.
+    run = RunFolder(run.path)
     engine = KerasEngine(run)
     split = run.config.evaluation.split
-    if split in run.splits:
+    if run.metrics_file.is_file():
+        console.print(_nothing_to_do(run, progress))
+    elif split in run.splits:
         measure(run, engine, split, run.config.evaluation.clips, console, command_line(), trained_in=run)
     else:
         console.print(f"No {split} videos: nothing is measured.")

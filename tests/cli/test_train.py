@@ -168,11 +168,77 @@ def test_resume_of_a_finished_run_only_measures(run, capsys):
         assert after[path] == before[path]
 
 
+def test_resume_of_a_finished_run_says_so_and_changes_nothing(run, capsys):
+    before = contents(run)
+    assert main(["train", "--resume", "--out", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "is finished: 6 epochs are trained and measured" in out and "training.epochs=12" in out
+    assert "Report: " not in out and "val top-1" not in out
+    after = contents(run)
+    changed = {str(path) for path in before if after[path] != before[path]}
+    # Written anew, with the same network.
+    assert changed <= {"model.keras"} and before.keys() == after.keys()
+    # Other settings of the evaluation measure it anew, and are no phase.
+    assert main(["train", "--resume", "--out", str(run), "--set", "evaluation.clips=3", "--set", "data.memory=1"]) == 0
+    assert "Report: " in capsys.readouterr().out
+    config = load_config(run / "config.yaml")
+    assert config.evaluation.clips == 3 and config.data.memory == 1 and not (run / "phases.json").exists()
+    assert json.loads((run / "metrics.json").read_text())["clips"] == 6 * 3
+
+
 def test_resume_refuses_another_configuration(run, config_file, capsys):
+    line = fails(["train", "--resume", "--out", run, "--set", "training.optimizer=adamw"], 2, capsys)
+    assert "training.optimizer=sgd" in line and "adamw" in line and "other keys" not in line
+    line = fails(["train", "--resume", "--out", run, "--config", config_file, "--set", "training.ema=0.9"], 2, capsys)
+    assert "model.fc1=16" in line and "received 8" in line and "1 other" in line
     line = fails(["train", "--resume", "--out", run, "--set", "training.learning_rate=0.5"], 2, capsys)
-    assert "training.learning_rate=0.1" in line and "0.5" in line and "other keys" not in line
-    line = fails(["train", "--resume", "--out", run, "--config", config_file, "--set", "data.memory=0"], 2, capsys)
-    assert "clip.per_video=16" in line and "received 1" in line
+    assert "6 epochs" in line and "training.learning_rate=0.5" in line and "training.epochs=12" in line
+
+
+def rows_of(run):
+    with (run / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_resume_with_more_epochs_and_another_rate_goes_on_in_a_new_phase(run, read_events, capsys):
+    before = rows_of(run)
+    more = ["train", "--resume", "--out", str(run), "--set"]
+    assert main([*more, "training.epochs=8", "--set", "training.learning_rate=0.02", "--until", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "Phase 2 begins with epoch 7: training.epochs 6 → 8, training.learning_rate 0.1 → 0.02" in out
+    assert "   7/7" in out and "Report: " in out
+    # Goes on in the phase that it is in.
+    assert main(["train", "--resume", "--out", str(run)]) == 0
+    assert "Phase 2 begins" not in capsys.readouterr().out
+    assert main([*more, "training.epochs=9", "--set", "clip.per_video=2", "--set", "training.keep=last"]) == 0
+    assert "Phase 3 begins with epoch 9: clip.per_video 16 → 2, training.epochs 8 → 9" in capsys.readouterr().out
+    rows = rows_of(run)
+    assert [(row["epoch"], row["phase"]) for row in rows] == [
+        *((str(epoch), "1") for epoch in range(1, 7)),
+        *(("7", "2"), ("8", "2"), ("9", "3")),
+    ]
+    assert rows[:6] == before
+    phases = json.loads((run / "phases.json").read_text())
+    # 15 videos, 16 clips each, 4 in a step.
+    assert [(p["first_epoch"], p["first_step"]) for p in phases] == [(7, 6 * 60), (9, 8 * 60)]
+    assert [sorted(p["changed"]) for p in phases] == [
+        ["training.epochs", "training.learning_rate"],
+        ["clip.per_video", "training.epochs"],
+    ]
+    assert all(p["began"] and p["command"] for p in phases)
+    config = load_config(run / "config.yaml")
+    assert (config.training.epochs, config.training.learning_rate, config.clip.per_video) == (9, 0.02, 2)
+    report = (run / "report.md").read_text()
+    assert "| phase 2 | from epoch 7: training.epochs 6 → 8" in report and "| phase 3 | from epoch 9" in report
+    training = json.loads((run / "training.json").read_text())
+    assert training["epochs"] == 9 and training["kept_epoch"] == 9
+    found = read_events(run / "logs")
+    assert [step for step, _ in found["loss/train"]] == list(range(1, 10))
+    events = EventAccumulator(str(run / "logs"))
+    events.Reload()
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    hparams = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert hparams["training.learning_rate"].number_value == 0.02
 
 
 def test_what_is_auto_is_settled_written_with_its_reason_and_kept_on_resume(tiny_config, tmp_path, caplog, capsys):

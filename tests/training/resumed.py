@@ -1,15 +1,18 @@
-"""Trains one network twice, deterministically: in one go, and with breaks. Run by `test_resume.py`.
+"""Trains one network twice, deterministically: in one go, and with breaks; and again twice in a further phase.
+
+Run by `test_resume.py`.
 
 Determinism is switched on for a whole process, so this has one of its own.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from pathlib import Path
 
-from kresp3d.config import load_config
+from kresp3d.config import load_config, override_config
 from kresp3d.data.prepare import prepare
 from kresp3d.run_folder import RunFolder
 from kresp3d.training import callbacks
@@ -48,6 +51,22 @@ def main() -> None:
         print("rows when interrupted:", len(run.history_file.read_text().splitlines()) - 1)
     print("stopped after epoch", train(run, records, resume=True, until=2).epoch)
     train(run, records, resume=True)
+
+    # 24 steps an epoch, not 30.
+    changes = ["training.epochs=6", "training.learning_rate=0.02", "training.batch_size=5", "clip.augment.flip=false"]
+    further = RunFolder(shutil.copytree(folder / "whole", folder / "further"))
+    train(further, records, resume=True, config=further.check_config(override_config(config, changes, "the test")))
+    parts = RunFolder(shutil.copytree(folder / "whole", folder / "further-parts"))
+    # Before an epoch of the phase is finished, then in its second one.
+    config = parts.check_config(override_config(config, changes, "the test"))
+    for steps in (7, 31):
+        interrupt_after(steps)
+        try:
+            train(parts, records, resume=True, config=config)
+        except KeyboardInterrupt:
+            # As a new process has it, and without being told anew.
+            parts, config = RunFolder(parts.path), None
+    train(parts, records, resume=True)
 
 
 if __name__ == "__main__":

@@ -242,7 +242,7 @@ def test_what_a_kill_left_undone_after_a_checkpoint_is_done_by_resume(start, tin
     expected = start.models[-1].get_weights()
     progress = fit.train(run, records, resume=True, console=quiet())
     assert (progress.epoch, progress.best_epoch) == (2, 2)
-    assert [set(row) for row in history(run)] == [{"epoch", "loss", "top1", "top5", "learning_rate"}] * 2
+    assert [set(row) for row in history(run)] == [{"epoch", "phase", "loss", "top1", "top5", "learning_rate"}] * 2
     for mine, kept in zip(expected, keras.models.load_model(run.model_file).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, kept)
 

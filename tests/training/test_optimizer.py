@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kresp3d.config import TrainingConfig
-from kresp3d.training.optimizer import make_optimizer, make_schedule
+from kresp3d.phases import Phase
+from kresp3d.training.optimizer import LaterSchedule, make_optimizer, make_schedule
 
 
 def expected_rate(step, peak, warmup, total):
@@ -26,6 +27,15 @@ def test_the_rate_rises_in_a_line_and_falls_in_a_cosine(epochs, warmup, steps):
     for step in range(epochs * steps + 1):
         expected = expected_rate(step, 0.3, warmup * steps, epochs * steps)
         assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_in_a_phase_the_rate_rises_and_falls_over_its_own_epochs():
+    phase = Phase(first_epoch=4, first_step=33, changed={})
+    schedule = make_schedule(TrainingConfig(epochs=8, warmup_epochs=2, learning_rate=0.2), 7, phase)
+    for step in range(5 * 7 + 1):
+        assert float(schedule(33 + step)) == pytest.approx(expected_rate(step, 0.2, 14, 35), abs=1e-6)
+    again = LaterSchedule.from_config(schedule.get_config())
+    assert float(again(40)) == float(schedule(40))
 
 
 @pytest.mark.parametrize(("warmup", "first"), [(0, 0.3), (0.1, 0.3), (0.2, 0.15), (2, 0.015), (3, 0.01)])

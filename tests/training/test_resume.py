@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import math
 import subprocess
 import sys
 import time
@@ -14,6 +17,7 @@ import tensorflow as tf
 import yaml
 
 import kresp3d.nn  # noqa: F401
+from kresp3d.config import load_config
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def variables(run):
     return {name: reader.get_tensor(name) for name in names if not name.startswith("_CHECKPOINTABLE")}
 
 
-def assert_same(one, other):
+def assert_same(one, other, epochs=3):
     mine, yours = variables(one), variables(other)
     assert list(mine) == list(yours)
     # Weights, momenta, moving averages of weights and of batch norms, the step and the state of dropout.
@@ -63,10 +67,10 @@ def assert_same(one, other):
     for mine, yours in zip(*networks, strict=True):
         np.testing.assert_array_equal(mine, yours)
     assert (one / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
-    assert len((one / "history.csv").read_text().splitlines()) == 1 + 3
+    assert len((one / "history.csv").read_text().splitlines()) == 1 + epochs
 
 
-def assert_logged_alike(one, other, read_events):
+def assert_logged_alike(one, other, read_events, epochs=3):
     """TensorBoard shows the same of both, each point once; but for the speed and the time of the evaluation."""
     mine, yours = (read_events(run / "logs") for run in (one, other))
     tags = {tag for tag in mine if not tag.endswith("test") and "_test/" not in tag}
@@ -75,7 +79,35 @@ def assert_logged_alike(one, other, read_events):
         assert [step for step, _ in yours[tag]] == [step for step, _ in mine[tag]], tag
         if tag != "clips_per_second":
             assert str(yours[tag]) == str(mine[tag]), tag
-    assert [step for step, _ in mine["loss/train"]] == [1, 2, 3]
+    assert [step for step, _ in mine["loss/train"]] == list(range(1, epochs + 1))
+
+
+def test_a_phase_that_was_interrupted_ends_at_the_same_weights(runs, read_events):
+    folder, printed = runs
+    assert_same(folder / "further", folder / "further-parts", epochs=6)
+    assert_logged_alike(folder / "further", folder / "further-parts", read_events, epochs=6)
+    # When it begins, and when it begins anew since no epoch of it was finished.
+    assert printed.count("Phase 2 begins with epoch 4: ") == 3
+    for name in ("further", "further-parts"):
+        [phase] = json.loads((folder / name / "phases.json").read_text())
+        assert phase["first_epoch"] == 4 and phase["first_step"] == 3 * 30
+        assert phase["changed"]["training.learning_rate"] == [0.05, 0.02] and len(phase["changed"]) == 4
+        config = load_config(folder / name / "config.yaml")
+        assert config.training.batch_size == 5 and config.clip.augment.flip is False
+    rows = list(csv.DictReader((folder / "further" / "history.csv").open()))
+    assert [row["phase"] for row in rows] == ["1"] * 3 + ["2"] * 3
+    assert "training.batch_size 4 → 5, training.learning_rate 0.05 → 0.02" in printed
+
+    # The rate of each epoch's last step: half an epoch of warm-up, then a cosine over what is left of the phase.
+    def rate(step, steps, peak):
+        top = steps // 2 - 1
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - top) / (3 * steps - top)))
+
+    rates = [float(row["learning_rate"]) for row in rows]
+    expected = [rate(30 * n - 1, 30, 0.05) for n in (1, 2, 3)] + [rate(24 * n - 1, 24, 0.02) for n in (1, 2, 3)]
+    assert rates == pytest.approx(expected, rel=1e-4)
+    # It goes on from the weights that were there.
+    assert float(rows[3]["loss"]) < float(rows[0]["loss"])
 
 
 def test_ctrl_c_and_until_lose_at_most_an_epoch_and_resume_ends_at_the_same_weights(runs, read_events):

@@ -130,6 +130,18 @@ def test_two_workers_one_of_which_was_killed_come_to_what_one_process_comes_to(w
     for mine, yours in zip(*(network.get_weights() for network in networks), strict=True):
         np.testing.assert_allclose(yours, mine, rtol=1e-3, atol=2e-5)
 
+    # All of them go on in another phase, which the chief alone has on the disk.
+    more = ["--resume", "--set", "training.epochs=5", "--set", "training.learning_rate=0.01"]
+    chief, other = workers.start(*train, *more)
+    assert (chief.wait(120), other.wait(60)) == (0, 0), workers.errors(0)
+    assert main(["train", "--config", str(config_file), "--out", str(tmp_path / "one"), *more]) == 0
+    one, two = (
+        np.genfromtxt(run / "history.csv", delimiter=",", names=True, dtype=float) for run in (tmp_path / "one", out)
+    )
+    assert list(two["phase"]) == [1, 1, 1, 1, 2]
+    for column in one.dtype.names:
+        np.testing.assert_allclose(two[column], one[column], rtol=1e-3, atol=1e-4, err_msg=column)
+
 
 def wait_for(condition, seconds):
     deadline = time.monotonic() + seconds
