@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import ANYWHERE, json_option, precision_option
+from kresp3d.cli.options import ANYWHERE, HERE, json_option, precision_option
 
 if TYPE_CHECKING:
     from kresp3d.inference.engine import Engine, Precision
@@ -37,6 +37,23 @@ if TYPE_CHECKING:
     metavar="CLASS",
     help="Of two classes the one that is looked for, such as 'fight'.  [default: the rarer one in training]",
 )
+@click.option(
+    "--videos",
+    type=HERE,
+    metavar="FOLDER|CSV",
+    help="Measure on these labelled videos instead: a folder of CLASS/VIDEO, or a CSV file with path and label.",
+)
+@click.option("--skip-unknown", is_flag=True, help="Of --videos, leave out classes that the network does not know.")
+@click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A key of data for --videos, such as data.max_bad=0.1. May be repeated.",
+)
+@click.option(
+    "--out", type=ANYWHERE, metavar="DIR", help="Where the report on --videos goes.  [default: evaluation-videos-…]"
+)
 @precision_option
 @json_option("Write the figures here too.")
 def command(
@@ -46,6 +63,10 @@ def command(
     run_folder: Path | None,
     wanted_precision: float | None,
     positive: str | None,
+    videos: Path | None,
+    skip_unknown: bool,
+    overrides: tuple[str, ...],
+    out: Path | None,
     precision: Precision,
     json_file: Path | None,
 ) -> None:
@@ -54,13 +75,41 @@ def command(
     Says whether it is better than chance, than always naming the most frequent class, and than 3 nearest neighbours.
     Writes metrics.json, report.md, tables and figures: into the run folder for the run's own network at its
     configuration's settings, otherwise into a folder evaluation-… beside what was measured.
+
+    With --videos, the videos have nothing to do with a run: they are decoded as `kresp3d predict` does it, and --split
+    takes those alone which their CSV file or folders say are of it.
     """
     from rich.console import Console
+
+    from kresp3d.errors import UsageError
+
+    if videos is None and (skip_unknown or overrides or out is not None):
+        raise UsageError("--skip-unknown, --set and --out are for --videos; a run's videos are as it has them")
+    if videos is not None and run_folder is not None:
+        raise UsageError("--run and --videos exclude each other: both say which videos to measure on")
+    if videos is not None and not videos.exists():
+        raise UsageError(f"--videos: expected a folder of videos or a CSV file, but {videos} does not exist")
 
     from kresp3d.inference.open_engine import network_path, open_engine
     from kresp3d.run_folder import RunFolder, command_line
 
     engine = open_engine(network, precision=precision)
+    if videos is not None:
+        _measure_videos(
+            network,
+            engine,
+            videos,
+            overrides,
+            split,
+            clips,
+            skip_unknown,
+            out,
+            wanted_precision,
+            positive,
+            precision,
+            json_file,
+        )
+        return
     is_run = (network / "config.yaml").is_file()
     if not is_run:
         # By its own name and place, also where it was given as `.` or as the folder of its versions.
@@ -102,18 +151,64 @@ def command(
         write_metrics(json_file, assessment)
 
 
+def _measure_videos(
+    network: Path,
+    engine: Engine,
+    videos: Path,
+    overrides: tuple[str, ...],
+    split: str | None,
+    clips: int | None,
+    skip_unknown: bool,
+    out: Path | None,
+    wanted_precision: float | None,
+    positive: str | None,
+    precision: Precision,
+    json_file: Path | None,
+) -> None:
+    from rich.console import Console
+
+    from kresp3d.evaluation.new_videos import measure_videos
+    from kresp3d.inference.open_engine import network_path
+    from kresp3d.inference.source import trained_in
+    from kresp3d.run_folder import command_line
+
+    is_run = (network / "config.yaml").is_file()
+    if not is_run:
+        network = network_path(network.resolve())
+    if out is None:
+        name = f"evaluation-videos-{videos.resolve().stem}" + (f"-{split}" if split else "")
+        name += "" if clips in (None, engine.info.clips) else f"-{clips}-clips"
+        name += "" if precision == "float32" else f"-{precision}"
+        out = network / name if is_run else network.parent / f"{network.name}-{name}"
+    assessment = measure_videos(
+        engine,
+        videos,
+        overrides,
+        name=str(network),
+        clips=clips,
+        split=split,
+        skip_unknown=skip_unknown,
+        folder=out,
+        trained_in=trained_in(network, engine.info),
+        command=command_line(),
+        console=Console(highlight=False, soft_wrap=True),
+        positive=positive,
+        precision=wanted_precision,
+    )
+    if json_file is not None:
+        from kresp3d.evaluation.report import write_metrics
+
+        write_metrics(json_file, assessment)
+
+
 def _find_source(network: Path, engine: Engine, run: RunFolder) -> RunFolder | None:
     """The run of an exported network, if it is known and there as it was; `run` may be it, moved since."""
-    from kresp3d.errors import KrespError
     from kresp3d.inference.network_info import sha256
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.inference.source import trained_in
 
     if run.model_file.is_file() and sha256(run.model_file) == engine.info.source:
         return run
-    try:
-        return RunFolder.open(_made_of(network, engine))
-    except KrespError:
-        return None
+    return trained_in(network, engine.info)
 
 
 def _made_of(network: Path, engine: Engine) -> Path:
@@ -123,8 +218,8 @@ def _made_of(network: Path, engine: Engine) -> Path:
         UsageError: If it is not known or gone, or holds another network by now, perhaps of other videos.
     """
     from kresp3d.errors import UsageError
-    from kresp3d.export.parity import source_run
     from kresp3d.inference.network_info import sha256
+    from kresp3d.inference.source import source_run
     from kresp3d.run_folder import RunFolder
 
     run = source_run(network)

@@ -55,10 +55,34 @@ def load_catalog(config: DataConfig) -> Catalog:
         KrespError: If there are no videos, fewer than two classes, a class without training videos, or a group on two
             sides of the split.
     """
+    source = _source(config)
+    return catalog_of(_read(source, config), config, source)
+
+
+def read_entries(config: DataConfig) -> list[Entry]:
+    """List the videos that `config.videos` names, of the classes in `config.classes`, with the splits that they bring.
+
+    Groups are named as `load_catalog` does it.
+
+    Returns:
+        Videos, sorted by name, whose split is `None` where the data does not say.
+
+    Raises:
+        UsageError: If a key of the configuration does not fit the data, or a CSV has a wrong line.
+        KrespError: If there are no videos, or two have the same name.
+    """
+    source = _source(config)
+    entries = [_printable(entry) for entry in _read(source, config)]
+    _check_names(entries, source)
+    entries = _name_groups(_of_classes(entries, config.classes, source), config.group_regex)
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _source(config: DataConfig) -> Path:
     source = local(config.videos).expanduser()
     if not source.exists():
         raise UsageError(f"data.videos: expected a folder of videos or a CSV file, but {source} does not exist")
-    return catalog_of(_read(source, config), config, source)
+    return source
 
 
 def catalog_of(found: Sequence[Entry], config: DataConfig, source: Path) -> Catalog:

@@ -70,7 +70,7 @@ class Assessment:
 def assess(
     evaluation: Evaluation,
     *,
-    train_labels: IntArray,
+    train_labels: IntArray | None,
     groups: Sequence[str | None],
     neighbours: IntArray | None = None,
     reason: str | None = None,
@@ -82,7 +82,8 @@ def assess(
 
     Args:
         evaluation: What was measured of `V` videos.
-        train_labels: The class index of each training video `[N]`, at least one.
+        train_labels: The class index of each training video `[N]`, at least one; `None` where they are not known, so
+            that the measured ones say which class is the majority, and which is rare.
         groups: The group of each measured video `[V]`, `None` where it has none.
         neighbours: The class index that the nearest neighbours give each measured video `[V]`.
         reason: Why `neighbours` is missing, where it is.
@@ -96,7 +97,7 @@ def assess(
     curves = measure_curves(evaluation.video_scores, labels, precision=precision)
     binary = None
     if len(classes) == 2:
-        index = positive_class(classes, train_labels, positive)
+        index = positive_class(classes, labels if train_labels is None else train_labels, positive)
         curve = curves.classes[index]
         binary = measure_binary(
             evaluation.confusion,

@@ -28,13 +28,15 @@ class Baselines:
     chance: float
     """One of all classes, `1 / C`."""
     majority: int
-    """The class that most training videos have; the first of several."""
+    """The class that most training videos have, or most measured ones; the first of several."""
     majority_hits: BoolArray
     """Which videos it is right for, `[V]`."""
     neighbours_hits: BoolArray | None
     """Which videos the nearest neighbours are right for, `[V]`."""
     reason: str | None
     """Why there are no nearest neighbours."""
+    knows_training: bool = True
+    """Whether the majority class is that of the training videos; otherwise it is that of the measured ones."""
 
     @property
     def majority_accuracy(self) -> float:
@@ -61,22 +63,23 @@ class Baselines:
 
 
 def measure_baselines(
-    labels: IntArray, train_labels: IntArray, classes: int, neighbours: IntArray | None, reason: str | None
+    labels: IntArray, train_labels: IntArray | None, classes: int, neighbours: IntArray | None, reason: str | None
 ) -> Baselines:
     """Measure the baselines.
 
     Args:
         labels: The class index of each measured video `[V]`.
-        train_labels: The class index of each training video `[N]`, at least one.
+        train_labels: The class index of each training video `[N]`, at least one; `None` where they are not known.
         classes: Number of classes `C`.
         neighbours: What `nearest_neighbours` says of the measured videos `[V]`.
         reason: Why `neighbours` is missing, where it is.
     """
     if (neighbours is None) == (reason is None):
         raise ValueError("expected either the neighbours' classes or the reason why there are none")
-    majority = int(np.bincount(train_labels, minlength=classes).argmax())
+    knows_training = train_labels is not None
+    majority = int(np.bincount(labels if train_labels is None else train_labels, minlength=classes).argmax())
     hits = None if neighbours is None else neighbours == labels
-    return Baselines(1 / classes, majority, labels == majority, hits, reason)
+    return Baselines(1 / classes, majority, labels == majority, hits, reason, knows_training)
 
 
 def nearest_neighbours(

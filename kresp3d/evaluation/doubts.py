@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from kresp3d.data.index import read_index
 from kresp3d.data.splits import count
@@ -33,7 +34,25 @@ def doubts(run: RunFolder, split: str, *, trained_in: RunFolder | None) -> list[
                 f"{len(shared)} of these {count(len(names), 'video')}, such as {shared[0]}, were among those that the "
                 "network was trained on: the figures say little of new ones"
             )
-    return found + _changed_videos(run) + ([] if trained_in is None else _changed_code(trained_in))
+    return found + _changed_videos(run) + ([] if trained_in is None else changed_code(trained_in))
+
+
+def known_names(names: Sequence[str], trained_in: RunFolder) -> list[str]:
+    """Whether videos from anywhere may be some that a network was trained on, which their names alone can tell.
+
+    Args:
+        names: Their paths below the folder that they were found in.
+        trained_in: The run that trained the network.
+    """
+    used = ("train", "validation") if trained_in.config.training.keep == "best" else ("train",)
+    known = {name for name, of in trained_in.videos().items() if of in used}
+    shared = [name for name in names if name in known]
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} of these {count(len(names), 'video')}, such as {shared[0]}, have the names of videos that the "
+        "network was trained on or chosen by: if they are the same, the figures say little of new ones"
+    ]
 
 
 def is_own(run: RunFolder, trained_in: RunFolder | None) -> bool:
@@ -53,7 +72,7 @@ def _changed_videos(run: RunFolder) -> list[str]:
     return []
 
 
-def _changed_code(trained_in: RunFolder) -> list[str]:
+def changed_code(trained_in: RunFolder) -> list[str]:
     """Which code is no longer that of the training."""
     found = []
     environment = trained_in.environment

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.text import Text
 
 from kresp3d.data.index import read_index, reading
 from kresp3d.errors import KrespError
@@ -17,10 +16,9 @@ from kresp3d.evaluation.baselines import MOST_VIDEOS, nearest_neighbours
 from kresp3d.evaluation.binary import check_positive
 from kresp3d.evaluation.doubts import doubts, is_own
 from kresp3d.evaluation.evaluate import evaluate, report
-from kresp3d.evaluation.figures import percent
 from kresp3d.evaluation.mean_residual import mean_residuals
 from kresp3d.evaluation.metrics import Evaluation
-from kresp3d.evaluation.report import summary_table, threshold_table
+from kresp3d.evaluation.report import print_assessment
 from kresp3d.inference.engine import Engine
 from kresp3d.run_folder import RunFolder
 from kresp3d.ui.progress import progress_bar
@@ -80,20 +78,7 @@ def measure(
     path = report(run, assessment, command=command_line, folder=folder, doubts=reasons)
     for sentence in reasons:
         logger.warning("%s", sentence)
-    unbeaten = [each for each in assessment.verdict.comparisons if each.outcome != "better"]
-    if unbeaten:
-        best = max(unbeaten, key=lambda each: each.accuracy)
-        logger.warning(
-            "the network's %s on these videos is not shown to be better than %s, which gives %s",
-            percent(evaluation.video_top1),
-            best.title,
-            percent(best.accuracy),
-        )
-    for shown in (summary_table(assessment), threshold_table(assessment)):
-        if shown is not None:
-            console.print(shown)
-    console.print(f"Report: {path}", markup=False)
-    console.print(Text(assessment.verdict.sentence))
+    print_assessment(assessment, console, path)
     return assessment
 
 

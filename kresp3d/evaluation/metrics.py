@@ -185,6 +185,11 @@ class Evaluation:
     per_class: tuple[ClassResult, ...]
 
     @property
+    def subject(self) -> str:
+        """What was measured on, for a title."""
+        return f"{self.split} split"
+
+    @property
     def videos(self) -> int:
         """Number of videos."""
         return len(self.video_names)

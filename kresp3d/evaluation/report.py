@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +29,10 @@ from kresp3d.evaluation.sections import (
 from kresp3d.files import remove, write_text
 from kresp3d.text import printable
 
+logger = logging.getLogger("kresp3d")
+
+#: What `write_report` writes into a folder.
+REPORT_FILES = ("metrics.json", "report.md", "predictions.csv", "per_class.csv", "per_group.csv", "figures")
 #: Classes whose thresholds the console shows; the report has all.
 _SHOWN_THRESHOLDS = 20
 
@@ -79,7 +85,7 @@ def write_report(
         write_per_group(folder / "per_group.csv", assessment)
         tables.append("per_group.csv")
     paragraphs = [
-        f"# Evaluation on the {evaluation.split} split",
+        f"# Evaluation on the {escape(evaluation.subject)}",
         *overview(assessment, doubts),
         f"Made by\n\n{fenced(command)}",
     ]
@@ -136,13 +142,32 @@ def summary_table(assessment: Assessment) -> Table:
     evaluation = assessment.evaluation
     head, network, simple = headline(assessment)
     number = len(evaluation.classes)
-    shown = _table(f"{evaluation.split} split, {number} {'class' if number == 1 else 'classes'}", head)
+    shown = _table(f"{evaluation.subject}, {number} {'class' if number == 1 else 'classes'}", head)
     for row in network:
         shown.add_row(*(Text(cell) for cell in row))
     shown.add_section()
     for row in simple:
         shown.add_row(*(Text(cell) for cell in row))
     return shown
+
+
+def print_assessment(assessment: Assessment, console: Console, report: Path | None = None) -> None:
+    """Print what was measured, where the report is, and whether the network is any good; warn if it is not."""
+    unbeaten = [each for each in assessment.verdict.comparisons if each.outcome != "better"]
+    if unbeaten:
+        best = max(unbeaten, key=lambda each: each.accuracy)
+        logger.warning(
+            "the network's %s on these videos is not shown to be better than %s, which gives %s",
+            percent(assessment.evaluation.video_top1),
+            best.title,
+            percent(best.accuracy),
+        )
+    for shown in (summary_table(assessment), threshold_table(assessment)):
+        if shown is not None:
+            console.print(shown)
+    if report is not None:
+        console.print(f"Report: {report}", markup=False)
+    console.print(Text(assessment.verdict.sentence))
 
 
 def threshold_table(assessment: Assessment) -> Table | None:

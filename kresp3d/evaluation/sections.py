@@ -105,8 +105,8 @@ def _baselines(assessment: Assessment) -> list[str]:
     majority = escape(printable(evaluation.classes[baselines.majority]))
     sentences = [
         "Simple baselines, on the same videos: chance draws one of "
-        f"{count(len(evaluation.classes), 'class', 'classes')} by lot; no class has more training videos than "
-        f"'{majority}'.",
+        f"{count(len(evaluation.classes), 'class', 'classes')} by lot; no class has more "
+        f"{'training' if baselines.knows_training else 'of these'} videos than '{majority}'.",
     ]
     if baselines.reason is None:
         sentences.append(
@@ -136,7 +136,8 @@ def binary_section(assessment: Assessment) -> list[str]:
     found = assessment.binary
     if found is None:
         return []
-    why = "as chosen" if found.chosen else "by default, since it is not the more frequent one in training"
+    where = "in training" if assessment.baselines.knows_training else "among these videos"
+    why = "as chosen" if found.chosen else f"by default, since it is not the more frequent one {where}"
     change = "" if found.chosen else f" `--positive` takes the other, '{escape(found.negative)}'."
     rows = [
         ["sensitivity (recall)", percent(found.sensitivity)],

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +14,12 @@ from rich.text import Text
 
 from kresp3d.data.index import Record
 from kresp3d.data.pipeline import evaluation_frames
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.figures import percent
 from kresp3d.evaluation.metrics import video_scores
 from kresp3d.inference.bench import megabytes, milliseconds
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.network_info import Quantize
 from kresp3d.run_folder import RunFolder
-from kresp3d.storage import location
-
-#: Beside the exported networks: the run that each was made of, and how it compares with it.
-PARITY_FILE = "parity.json"
 
 Scores = npt.NDArray[np.float32]
 
@@ -281,31 +274,3 @@ def parity_table(rows: Sequence[Parity], split: str) -> Table:
         )
     table.caption_justify = "left"
     return table
-
-
-def source_run(artefact: Path) -> Path | None:
-    """The run that an exported network was made of, as the `parity.json` beside it says; `None` where none does."""
-    runs = (location(row["run"]) for row in read_parity(artefact.parent) if row["artefact"] == artefact.name)
-    return next(runs, None)
-
-
-def read_parity(folder: Path) -> list[dict[str, Any]]:
-    """The rows of the `parity.json` of a folder; none where there is no such file.
-
-    Each is what `Parity.to_json` gave, with the `run` that the artefact was made of, the SHA-256 of its `model.keras`
-    (`source`) and the `split` whose videos were used.
-
-    Raises:
-        KrespError: If it is damaged.
-    """
-    file = folder / PARITY_FILE
-    if not file.is_file():
-        return []
-    try:
-        rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["artefacts"]
-        whole = all(isinstance(row[key], str) for row in rows for key in ("artefact", "run", "source"))
-    except (ValueError, LookupError, TypeError):
-        whole = False
-    if not whole:
-        raise KrespError(f"{file} is damaged, or of an earlier kresp3d; delete it, and export the run again")
-    return rows

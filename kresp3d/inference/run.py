@@ -9,13 +9,15 @@ import weakref
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from kresp3d.config import Overrides
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.decode import convert_frames
+from kresp3d.data.splits import SPLITS
 from kresp3d.data.video_clips import video_clips
 from kresp3d.data.workers import VideoWorkers
 from kresp3d.errors import KrespError, UsageError, VideoError
@@ -23,6 +25,9 @@ from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.open_engine import open_engine
 from kresp3d.inference.predictor import Prediction, find_all, mean_scores, predict_videos, probabilities
 from kresp3d.storage import local, location
+
+if TYPE_CHECKING:
+    from kresp3d.evaluation.assessment import Assessment
 
 #: What a process that decodes is told to import while this one does something else.
 DECODING = ("kresp3d.data.video_clips",)
@@ -157,6 +162,62 @@ class Run:
         if isinstance(found[0], VideoError):
             raise found[0]
         return found[0]
+
+    def evaluate(
+        self,
+        videos: str | os.PathLike[str],
+        overrides: Overrides = (),
+        *,
+        clips: int | None = None,
+        split: str | None = None,
+        skip_unknown: bool = False,
+        out: str | os.PathLike[str] | None = None,
+    ) -> Assessment:
+        """Measure the network on labelled videos, which need have nothing to do with its training.
+
+        Example:
+            >>> found = run.evaluate("new_videos/")
+            >>> found.evaluation.video_top1, found.evaluation.bad
+            (0.8, {})
+
+        Args:
+            videos: A folder of `class/video`, or a CSV file with the columns `path` and `label`.
+            overrides: Keys of `data`, such as `{"data.max_bad": 0.1}`: `format`, `classes`, `splits`, `split`,
+                `split_column`, `group_regex`, `allow_outside`, `max_bad`, `workers` or `time_limit`.
+            clips: Clips of each video; by default the network's.
+            split: Take those videos alone that a column `split` or folders above the classes say are of it.
+            skip_unknown: Leave out videos of classes that the network does not know.
+            out: A folder for metrics.json, report.md, tables and figures; by default nothing is written.
+
+        Returns:
+            A comparison with simple baselines (`verdict.sentence`), and what was measured: `evaluation.video_top1`,
+            `evaluation.per_class`, `evaluation.predictions()`, and in `evaluation.bad` the videos that could not be
+            decoded. What makes it mean less goes to the logger `kresp3d`.
+
+        Raises:
+            UsageError: If a video is of a class that the network does not know, or a key is not accepted.
+            KrespError: If there are no videos, too many cannot be decoded (`data.max_bad`), or `out` holds something
+                else.
+        """
+        from kresp3d.evaluation.new_videos import measure_videos
+        from kresp3d.inference.open_engine import network_path
+        from kresp3d.inference.source import trained_in
+        from kresp3d.run_folder import command_line
+
+        if split not in (None, *SPLITS):
+            raise UsageError(f"split must be one of {', '.join(SPLITS)}; received {split!r}")
+        return measure_videos(
+            self._engine,
+            local(videos),
+            overrides,
+            name=str(self.path),
+            clips=self._count(clips),
+            split=split,
+            skip_unknown=skip_unknown,
+            folder=None if out is None else location(out),
+            trained_in=trained_in(network_path(self.path.resolve()), self._engine.info),
+            command=command_line(),
+        )
 
     def predict_each(
         self,

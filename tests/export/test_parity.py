@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,8 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kresp3d.data.clip_format import ClipFormat
-from kresp3d.errors import KrespError
-from kresp3d.export.parity import choose, compare, parity_table, score, source_run
+from kresp3d.export.parity import choose, compare, parity_table, score
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.keras_engine import KerasEngine
 from kresp3d.inference.network_info import NetworkInfo
@@ -156,22 +153,3 @@ def test_engines_score_the_same_clips(trained_run):
     first, second = score([engine, engine], run, records, clips=3, progress=lambda *c: calls.append(c))
     np.testing.assert_array_equal(first, second)
     assert first.shape == (9, 3) and calls[-1] == (9, 9)
-
-
-def test_each_network_in_a_folder_is_of_the_run_that_its_own_row_names(tmp_path):
-    rows = [{"artefact": name, "run": f"/runs/{name}", "source": "0"} for name in ("3", "4", "n.tflite")]
-    (tmp_path / "parity.json").write_text(json.dumps({"artefacts": rows}))
-    for name in ("3", "4", "n.tflite"):
-        assert source_run(tmp_path / name) == Path("/runs") / name
-    assert source_run(tmp_path / "5") is None and source_run(tmp_path / "3" / "inside") is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"artefacts": [1]}', '{"run": "x", "artefacts": [{"artefact": "1"}]}'],
-    ids=["empty", "list", "no rows", "a number", "of a release without a run in each row"],
-)
-def test_a_damaged_or_older_note_gets_a_sentence(tmp_path, text):
-    (tmp_path / "parity.json").write_text(text)
-    with pytest.raises(KrespError, match=r"parity\.json is damaged, or of an earlier kresp3d; delete it"):
-        source_run(tmp_path / "1")
