@@ -21,6 +21,7 @@ from kresp3d.storage import is_remote, reason
 
 #: Command -> (module that has it as `command`, its line in the help). Modules are imported when the command is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("kresp3d.cli.init", "Write a first configuration for your own videos."),
     "train": ("kresp3d.cli.train", "Train a network on videos."),
     "tune": ("kresp3d.cli.tune", "Try values of chosen keys, and keep the best."),
     "reproduce": ("kresp3d.cli.reproduce", "Run the paper's experiments, and judge its claims."),
