@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kresp3d.config import Config, changed_keys, override_config
+from kresp3d.config import Config, changed_keys, parse_config
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.files import write_text
 
@@ -32,7 +32,8 @@ STEADY = (
 PHASE = (
     *("training.epochs", "training.batch_size", "training.learning_rate", "training.warmup_epochs"),
     *("training.momentum", "training.nesterov", "training.weight_decay", "training.label_smoothing"),
-    *("training.clip_norm", "training.ema", "clip.augment", "clip.per_video"),
+    *("training.clip_norm", "training.ema", "training.class_weights"),
+    *("clip.augment", "clip.per_video", "clip.balanced"),
 )
 
 
@@ -118,7 +119,7 @@ def continuation(
     done = [phase for phase in phases if phase.first_epoch <= epoch]
     origin = old
     for phase in reversed(phases[len(done) :]):
-        origin = override_config(origin, {key: values[0] for key, values in phase.changed.items()}, "phases.json")
+        origin = _before(origin, phase)
     if not epoch:
         return Continuation([], new, [])
     changed = phase_changes(origin, new)
@@ -182,6 +183,18 @@ def write_phases(path: Path, phases: Sequence[Phase]) -> None:
         write_text(path, phases_to_json(phases))
     elif path.is_file():
         path.unlink()
+
+
+def _before(config: Config, phase: Phase) -> Config:
+    """The configuration that a phase changed."""
+    values = config.to_values()
+    for key, (old, _) in phase.changed.items():
+        *sections, name = key.split(".")
+        section = values
+        for part in sections:
+            section = section[part]
+        section[name] = old
+    return parse_config(values, "phases.json")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:

@@ -44,6 +44,8 @@ def test_each_key_is_one_of_those_there_are_and_in_one_list():
         ("training.learning_rate=0.5", True),
         ("clip.augment.rotation=10", True),
         ("clip.per_video=3", True),
+        ("clip.balanced=true", True),
+        ("training.class_weights={walk: 2}", True),
         ("training.momentum=0.5", True),
         ("training.early_stop=3", False),
         ("training.keep=last", False),
@@ -123,6 +125,14 @@ def test_a_phase_of_no_epoch_is_replaced_or_taken_back(run):
     assert run.phases == [Phase(5, 40, {"training.epochs": [4, 6], "training.learning_rate": [0.1, 0.01]})]
     run = go_on(run, 4, "training.learning_rate=0.1", "training.epochs=4")
     assert run.phases == [] and not run.phases_file.exists()
+
+
+def test_a_mapping_is_taken_back_as_a_whole(run):
+    run = go_on(run, 2, "training.class_weights={walk: 2}")
+    run = go_on(run, 3, "training.class_weights={jump: 3}")
+    assert run.phases[1].changed == {"training.class_weights": [{"walk": 2}, {"jump": 3}]}
+    # As if it had never been; `--set` replaces the mapping.
+    assert go_on(run, 3, "training.class_weights={walk: 2}").phases == run.phases[:1]
 
 
 def test_after_a_damaged_checkpoint_a_phase_begins_earlier(run):

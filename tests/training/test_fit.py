@@ -136,7 +136,7 @@ def test_nothing_is_traced_again(start, monkeypatch):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_training_step_runs_one_fast_kernel_for_each_convolution_and_norm(tiny_config, graph_nodes, policy):
     config = parse_config({**tiny_config, "training": {**tiny_config["training"], "precision": policy}}, "the test")
-    with fit._dtype_policy(policy):
+    with fit.dtype_policy(policy):
         model = fit.compile_model(P3DResNet(classes=3, **dict(config.model)), config.training, 3, steps=10)
     frames = tf.TensorSpec((4, *ClipFormat.of(config).shape), tf.uint8)
     step = tf.function(model.train_step).get_concrete_function(({"frames": frames}, tf.TensorSpec((4,), tf.int32)))

@@ -59,6 +59,7 @@ def test_a_warm_up_longer_than_training_ends_with_it():
 @pytest.mark.parametrize(("nesterov", "ema"), [(True, 0.9), (False, 0.25), (True, 0.0)])
 def test_steps_follow_the_formulas(nesterov, ema):
     config = TrainingConfig(
+        optimizer="sgd",
         epochs=3,
         learning_rate=0.2,
         momentum=0.8,
