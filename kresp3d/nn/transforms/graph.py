@@ -72,6 +72,11 @@ def with_weights(new: keras.Operation, source: keras.Operation, *arguments: Any,
     return outputs
 
 
+def nodes_of(network: keras.Model) -> list[Any]:
+    """Return the calls of operations that a network consists of; their layers may have others, outside of it."""
+    return [node for nodes in network._nodes_by_depth.values() for node in nodes]
+
+
 def producer(tensor: Any) -> keras.Operation:
     """Return the operation that a tensor of a graph comes out of."""
     return tensor._keras_history.operation
