@@ -85,3 +85,23 @@ def test_can_be_saved_and_restored(trained, clips, tmp_path):
     restored = keras.models.load_model(tmp_path / "folded.keras")
     frames = clips(network)
     np.testing.assert_array_equal(restored({"frames": frames}), folded({"frames": frames}))
+
+
+def test_a_network_that_ends_in_a_softmax_is_refused(trained):
+    network = trained(blocks=(1,))
+    ended = [
+        inference_form(network),
+        keras.Model(network.input, keras.layers.Softmax()(network.output)),
+        keras.Model(network.input, keras.layers.Activation("softmax")(network.output)),
+        keras.Model(network.input, keras.layers.Dense(3, activation="softmax")(network.get_layer("fc1").output)),
+    ]
+    for model in ended:
+        with pytest.raises(ValueError, match=r"inference_form: expected a network that gives logits, .* softmax"):
+            inference_form(model)
+
+
+@pytest.mark.parametrize("value", ["float16", "bf16", None, 3, ["float32"]])
+@pytest.mark.parametrize("argument", ["precision", "input_dtype"])
+def test_unknown_precisions_and_types_are_refused(trained, argument, value):
+    with pytest.raises(ValueError, match=rf"inference_form: {argument} must be one of .*float32.*, received "):
+        inference_form(trained(blocks=(1,)), **{argument: value})
