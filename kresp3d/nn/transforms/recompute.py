@@ -16,13 +16,24 @@ def recompute_blocks(network: keras.Model) -> keras.Model:
     Half the memory of a clip in training, and a third more time (Chen et al., "Training Deep Nets with Sublinear Memory
     Cost", 2016). On the TensorFlow backend.
 
+    The result is for training alone: it can neither be saved nor transformed again. It trains the layers of `network`,
+    which can be both.
+
     Args:
         network: A network with bottlenecks.
 
     Returns:
         A functional model on the layers of `network`, with the same outputs, gradients and moving statistics.
+
+    Raises:
+        ValueError: If the network has no bottlenecks.
     """
     names = block_names(network)
+    if not names:
+        raise ValueError(
+            f"recompute_blocks: expected a network with bottlenecks, such as P3DResNet, received {network.name}, which "
+            "has none, or has them recomputed already"
+        )
     edges = [network.get_layer(f"{names[0]}_reduce").input, *(network.get_layer(name).output for name in names)]
     x = edges[0]
     for name, begin, end in zip(names, edges, edges[1:], strict=False):

@@ -6,6 +6,7 @@ by its scale; the channels that the attention weighs also by how much it lets th
 
 from __future__ import annotations
 
+import numbers
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -24,6 +25,8 @@ Indices = npt.NDArray[np.int64]
 #: Numbers of channels are multiples of it, where there are so many, as convolutions compute several at a time.
 MULTIPLE = 4
 
+_CONVOLUTIONS = (FactorizedConv, layers.Conv3D)
+
 
 def slim(network: keras.Model, fraction: float, clips: Iterable[npt.NDArray[np.uint8]]) -> keras.Model:
     """Take out the channels that matter least, of each convolution and of fc1.
@@ -38,7 +41,19 @@ def slim(network: keras.Model, fraction: float, clips: Iterable[npt.NDArray[np.u
 
     Returns:
         A functional model with as many layers and the weights of the channels that are kept.
+
+    Raises:
+        ValueError: If `fraction` is out of range, or a convolution has no batch norm after it, as in a folded network.
     """
+    is_number = isinstance(fraction, numbers.Real) and not isinstance(fraction, bool)
+    if not is_number or not 0 < fraction <= 1:
+        raise ValueError(f"slim: fraction must be a number above 0 and at most 1, received {fraction!r}")
+    for layer in network.layers:
+        if isinstance(layer, _CONVOLUTIONS) and not isinstance(_following(layer), BatchNorm):
+            raise ValueError(
+                f"slim: expected a batch norm after each convolution, received {network.name}, where {layer.name} has "
+                "none; slim a network before it is folded"
+            )
     channels = _Channels(network)
     kept = channels.best(fraction, channels.scores(_masks(network, clips)))
 
@@ -82,7 +97,7 @@ class _Channels:
                 continue
             node = operation._inbound_nodes[0]
             inputs = [tensors[id(tensor)] for tensor in node.input_tensors]
-            if isinstance(operation, FactorizedConv | layers.Conv3D | layers.Dense):
+            if isinstance(operation, (*_CONVOLUTIONS, layers.Dense)):
                 outputs = self._new(operation.output.shape[-1])
             elif isinstance(operation, layers.Concatenate):
                 outputs = np.concatenate(inputs)
@@ -113,7 +128,7 @@ class _Channels:
 
     def _convolutions(self) -> list[keras.layers.Layer]:
         """The layers whose outputs are chosen from: convolutions, and the dense layers but the last."""
-        kinds = (FactorizedConv, layers.Conv3D, layers.Dense)
+        kinds = (*_CONVOLUTIONS, layers.Dense)
         return [x for x in self._network.layers if isinstance(x, kinds) and x is not producer(self._network.output)]
 
     def scores(self, masks: dict[int, Floats]) -> Floats:
@@ -151,13 +166,23 @@ class _Channels:
 
 def _size_of_outputs(layer: keras.layers.Layer) -> Floats:
     """How large each output of a layer is: by the scale of its batch norm or, of fc1, by what fc2 makes of it."""
-    following = layer._outbound_nodes[0].operation
-    while not following.weights:
-        following = following._outbound_nodes[0].operation
+    following = _following(layer)
     if isinstance(following, BatchNorm):
+        if following.gamma is None:
+            return np.ones(layer.output.shape[-1])
         size: Floats = np.abs(ops.convert_to_numpy(following.gamma).astype(np.float64))
         return size
     return np.linalg.norm(ops.convert_to_numpy(following.kernel).astype(np.float64), axis=1)
+
+
+def _following(layer: keras.layers.Layer) -> Any:
+    """The next layer with weights; `None` where there is none."""
+    following = layer
+    while following._outbound_nodes:
+        following = following._outbound_nodes[0].operation
+        if getattr(following, "weights", ()):
+            return following
+    return None
 
 
 def _masks(network: keras.Model, clips: Iterable[npt.NDArray[np.uint8]]) -> dict[int, Floats]:

@@ -56,3 +56,8 @@ def test_keeps_the_inputs_of_the_blocks_alone(trained, clips):
         layer for layer in network.layers if layer.name.startswith(("res2", "res3")) and hasattr(layer, "kernel_size")
     ]
     assert convolutions(recompute_blocks(network)) == convolutions(network) + len(inside)
+
+
+def test_a_network_without_bottlenecks_is_refused(trained):
+    with pytest.raises(ValueError, match="recompute_blocks: expected a network with bottlenecks"):
+        recompute_blocks(recompute_blocks(trained(blocks=(1,))))

@@ -106,3 +106,14 @@ def test_it_is_saved_restored_and_folded(tmp_path):
     slimmed.save(tmp_path / "slim.keras")
     np.testing.assert_array_equal(scores(keras.models.load_model(tmp_path / "slim.keras")), scores(slimmed))
     assert fold(slimmed).output.shape == (None, 3)
+
+
+@pytest.mark.parametrize("fraction", [0, -1, 2, 1.0001, float("nan"), "0.5", None, True])
+def test_a_fraction_out_of_range_is_refused(fraction):
+    with pytest.raises(ValueError, match=r"slim: fraction must be a number above 0 and at most 1, received "):
+        slim(network(blocks=(1,)), fraction, [clips])
+
+
+def test_a_network_without_batch_norms_is_refused():
+    with pytest.raises(ValueError, match=r"slim: expected a batch norm after each convolution, .*before it is folded"):
+        slim(fold(network(blocks=(1,))), 0.5, [clips])
