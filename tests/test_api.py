@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
+from decimal import Decimal
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from rich.console import Console
 
 import kresp3d
 from kresp3d.cli.main import main
 
+FRAMES = np.zeros((3, 8, 8, 3), np.uint8)
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -71,6 +78,8 @@ def test_a_run_says_what_it_knows(run, trained_run):
     assert run.path == trained_run
     assert run.labels == ("bend", "jump", "walk")
     assert run.clip.shape == (5, 16, 16, 3) and run.clip.fps == 15
+    # evaluation.clips of its configuration.
+    assert run.clips == 2
     assert run.metrics == json.loads((trained_run / "metrics.json").read_text())
     assert str(trained_run) in repr(run)
 
@@ -105,6 +114,9 @@ def test_scores_are_the_mean_probabilities_of_the_clips_that_read_clips_cuts(run
     np.testing.assert_allclose(scores, np.concatenate([run.probabilities(clip[None]) for clip in clips]), atol=1e-6)
     found = run.predict(videos[1], clips=10).scores
     np.testing.assert_allclose([found[label] for label in run.labels], scores.mean(axis=0), atol=1e-6)
+    own = run.probabilities(kresp3d.read_clips(videos[1], run.clip, clips=run.clips)).mean(axis=0)
+    found = run.predict(videos[1]).scores
+    np.testing.assert_allclose([found[label] for label in run.labels], own, atol=1e-6)
 
 
 @pytest.mark.parametrize("fps", [10, 15, 25])
@@ -177,17 +189,40 @@ def test_every_export_is_loaded(exported_run, run, videos, name):
         (lambda run: run.predict(np.zeros((8, 8, 3), np.uint8), fps=25), "received uint8 [8, 8, 3]"),
         (lambda run: run.predict(np.zeros((0, 8, 8, 3), np.uint8), fps=25), "received uint8 [0, 8, 8, 3]"),
         (lambda run: run.predict(np.zeros((3, 3, 8, 8), np.uint8), fps=25), "[N, H, W, 3]"),
+        (lambda run: run.predict(FRAMES, fps=1e-9), "at least 0.1; received 1e-09"),
+        (lambda run: run.predict(FRAMES, fps="25"), "at least 0.1; received '25'"),
+        (lambda run: run.predict(FRAMES, fps=Decimal(25)), "at least 0.1; received Decimal"),
+        (lambda run: run.predict(FRAMES, fps=True), "at least 0.1; received True"),
+        (lambda run: run.predict(FRAMES, fps=float("nan")), "at least 0.1; received nan"),
+        (lambda run: run.predict(FRAMES, fps=25, clips=1.5), "clips must be a whole number"),
+        (lambda run: run.predict(list(FRAMES), fps=25), "np.stack(frames)"),
+        (lambda run: run.predict(tf.constant(FRAMES), fps=25), "np.stack(frames)"),
+        (lambda run: run.predict(tf.constant(FRAMES)), "np.stack(frames)"),
+        (lambda run: run.predict(np.array(["a.mp4"])), "received <U5 [1]; several paths are a list"),
+        (lambda run: run.predict(b"video.mp4"), "received bytes"),
+        (lambda run: run.predict([b"video.mp4"]), "received one bytes"),
+        (lambda run: run.predict(["video.mp4"], fps=25), "fps=25 is for frames"),
+        (lambda run: run.predict("video.mp4", clips=1.5), "clips must be a whole number of at least 1, received 1.5"),
+        (lambda run: run.predict("video.mp4", clips="3"), "received '3'"),
+        (lambda run: run.predict("video.mp4", clips=float("nan")), "received nan"),
+        (lambda run: run.predict("video.mp4", clips=True), "received True"),
         (lambda run: run.predict([np.zeros((8, 8, 3), np.uint8)]), "one ndarray"),
         (lambda run: run.predict(7), "received int"),
         (lambda run: run.predict("video.mp4", fps=25), "fps=25 is for frames"),
-        (lambda run: run.predict("video.mp4", clips=0), "clips must be at least 1"),
+        (lambda run: run.predict("video.mp4", clips=0), "clips must be a whole number of at least 1"),
         (lambda run: run.predict("s3://bucket/video.mp4"), "object store"),
         (lambda run: run.probabilities(np.zeros((2, 5, 16, 16, 3))), "received float64 [2, 5, 16, 16, 3]"),
         (lambda run: run.probabilities(np.zeros((0, 5, 16, 16, 3), np.uint8)), "at least 1"),
         (lambda run: run.probabilities(np.zeros((5, 16, 16, 3), np.uint8)), "received uint8 [5, 16, 16, 3]"),
         (lambda run: run.probabilities([]), "received float64 [0]"),
-        (lambda run: kresp3d.read_clips("video.mp4", run.clip, clips=0), "clips must be at least 1"),
+        (lambda run: kresp3d.read_clips("video.mp4", run.clip, clips=0), "clips must be a whole number of at least 1"),
+        (lambda run: kresp3d.read_clips("video.mp4", run), "expected clip= a ClipFormat"),
         (lambda run: kresp3d.load("nowhere"), "nowhere does not exist"),
+        (lambda run: kresp3d.load("x" * 300), "cannot be opened (File name too long)"),
+        (lambda run: kresp3d.load(None), "expected the path of a run folder or of an exported network, received None"),
+        (lambda run: kresp3d.load(5), "received 5"),
+        (lambda run: kresp3d.load(b"base"), "received b'base'"),
+        (lambda run: kresp3d.load(run.path / "model.keras"), "the run folder around it, "),
         (lambda run: kresp3d.train(), "expected a configuration"),
         (lambda run: kresp3d.train({}, {"training.epoch": 3}), "training.epochs"),
         (lambda run: kresp3d.train({}, out=run.path), "holds a run already"),
@@ -199,6 +234,60 @@ def test_wrong_input_gets_a_sentence(run, call, words):
     with pytest.raises(kresp3d.KrespError, match=re.escape(words)) as caught:
         call(run)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "x" * 300 + ".mp4", "\ud800.mp4"])
+def test_a_path_that_cannot_be_costs_no_other(run, videos, name):
+    found = run.predict([videos[0], name, videos[1]])
+    assert [type(each) for each in found] == [kresp3d.Prediction, kresp3d.VideoError, kresp3d.Prediction]
+    assert found[1].path == name and "\n" not in str(found[1])
+    with pytest.raises(kresp3d.VideoError):
+        run.predict(name)
+
+
+def test_a_relative_path_in_a_folder_that_was_deleted_costs_no_other(run, videos, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    found = run.predict(["a.mp4", videos[0]])
+    assert isinstance(found[0], kresp3d.VideoError) and "working directory" in found[0].reason
+    assert found[1] == run.predict(videos[0])
+    with pytest.raises(kresp3d.VideoError, match=r"^a\.mp4: "):
+        run.predict("a.mp4")
+
+
+def test_frames_that_are_held_long_are_not_copied(run):
+    # 10 s each at 15 frames per second: 6,000 frames as the network sees them, of 768 bytes each.
+    frames = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    tracemalloc.start()
+    scores = run.predict(frames, fps=Fraction(1, 10), clips=2).scores
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2e6
+    # The first clip sees the first frame alone. The second one sees the last once, and the one before it.
+    clips = np.stack([frames[[0] * 5], frames[[38] * 4 + [39]]])
+    expected = run.probabilities(clips).mean(axis=0)
+    np.testing.assert_allclose([scores[label] for label in run.labels], expected, atol=1e-6)
+
+
+def test_predictions_are_told_apart_in_sets(run, videos):
+    found = run.predict([videos[0], videos[0], videos[1]])
+    assert len(set(found)) == 2 and hash(found[0]) == hash(found[1])
+
+
+def test_a_copy_of_a_run_is_loaded_from_its_path(run, trained_run, exported_run, videos):
+    expected = run.predict(videos[0]).scores
+    for copied in (copy.copy(run), copy.deepcopy(run), pickle.loads(pickle.dumps(run))):
+        assert copied is not run and copied.path == trained_run
+        assert copied.predict(videos[0]).scores == expected
+    if (exported_run / "tiny.xml").exists():
+        exported = kresp3d.load(exported_run / "tiny.xml", precision="float32", threads=1)
+        again = pickle.loads(pickle.dumps(exported))
+        assert (again.path, again._precision, again._threads) == (exported_run / "tiny.xml", "float32", 1)
+    half = pickle.loads(pickle.dumps(kresp3d.load(trained_run, precision="bfloat16")))
+    clips = np.random.default_rng(0).integers(0, 256, (3, 5, 16, 16, 3), np.uint8)
+    assert half._precision == "bfloat16"
+    assert 1e-6 < np.abs(half.probabilities(clips) - run.probabilities(clips)).max() < 0.1
 
 
 def test_damaged_metrics_get_a_sentence(trained_run, tmp_path):

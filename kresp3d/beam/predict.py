@@ -21,7 +21,7 @@ from apache_beam.utils.shared import Shared
 
 from kresp3d.beam.files import fetched, is_video, match
 from kresp3d.beam.pipeline import counted, counter, pipeline
-from kresp3d.data.video_clips import read_clips
+from kresp3d.data.video_clips import decode_clips
 from kresp3d.data.workers import VideoWorkers
 from kresp3d.errors import KrespError, VideoError
 from kresp3d.inference.engine import Engine, Precision
@@ -141,7 +141,7 @@ class _Score(apache_beam.DoFn):
 
     def process(self, path: str) -> Iterator[Any]:
         engine: Engine = self.shared.acquire(self._load)
-        read = partial(read_clips, clip=engine.info.clip, clips=self.clips)
+        read = partial(decode_clips, clip=engine.info.clip, clips=self.clips)
         try:
             with fetched(path) as file:
                 [cut] = self._workers.map(read, [file])

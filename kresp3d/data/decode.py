@@ -178,6 +178,9 @@ def _open(path: Path, threads: int) -> Iterator[tuple[InputContainer, VideoStrea
         raise VideoError(path, "file not found") from error
     except OSError as error:
         raise VideoError(path, f"cannot be opened ({_say(error)})") from error
+    except ValueError as error:
+        # With a zero byte, or signs that are no text.
+        raise VideoError(path, "no file can have this name") from error
     if not stat.S_ISREG(status.st_mode):
         raise VideoError(path, "not a file")
     if status.st_size == 0:

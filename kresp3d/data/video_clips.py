@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kresp3d.arguments import check_path, shown, whole_number
 from kresp3d.data.augment import centre_box
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.decode import iter_frames
@@ -23,25 +24,46 @@ from kresp3d.storage import local
 HELD = 2**30
 
 
-def read_clips(
-    path: str | os.PathLike[str],
-    clip: ClipFormat,
-    *,
-    clips: int = 10,
-    decode: Decode = decode_here,
-    held: int = HELD,
-) -> npt.NDArray[np.uint8]:
-    """Decode a video and cut clips as `video_clips` does, in memory that does not grow with the video's length.
+def read_clips(path: str | os.PathLike[str], clip: ClipFormat, *, clips: int = 10) -> npt.NDArray[np.uint8]:
+    """Decode a video and cut clips spread uniformly over it, as evaluation does.
+
+    Memory does not grow with the video's length. The video is decoded in this process, which a damaged file may crash;
+    `Run.predict` decodes in another one.
 
     Example:
-        >>> clips = kresp3d.read_clips("video.mp4", run.clip)
-        >>> run.probabilities(clips).mean(axis=0)  # the scores of run.predict("video.mp4")
+        >>> clips = kresp3d.read_clips("video.mp4", run.clip, clips=run.clips)
+        >>> run.probabilities(clips).mean(axis=0)  # the scores of run.predict("video.mp4"), in the order of run.labels
 
     Args:
         path: The video.
-        clip: How clips are cut, such as `Run.clip`.
-        clips: Number of clips, spread uniformly over the video.
-        decode: Where the video is decoded: by default in this process, which a damaged file may crash.
+        clip: How clips are cut: `Run.clip`, or a `ClipFormat` for a network of your own.
+        clips: Number of clips. A run averages over `Run.clips`, which is 10 unless its configuration says otherwise.
+
+    Returns:
+        uint8 `[clips, T+s, S, S, 3]`.
+
+    Raises:
+        VideoError: If the video cannot be decoded.
+        UsageError: If an argument is none of these, or the path is in an object store.
+    """
+    check_path(path, "the path of one video")
+    if not isinstance(clip, ClipFormat):
+        raise UsageError(
+            f"expected clip= a ClipFormat, such as run.clip or ClipFormat(frames=16, size=64), received {shown(clip)}"
+        )
+    return decode_clips(local(path), clip, clips=whole_number("clips", clips))
+
+
+def decode_clips(
+    path: Path, clip: ClipFormat, *, clips: int, decode: Decode = decode_here, held: int = HELD
+) -> npt.NDArray[np.uint8]:
+    """Do what `read_clips` does, wherever the video is decoded.
+
+    Args:
+        path: The video.
+        clip: How clips are cut.
+        clips: Number of clips.
+        decode: Where the video is decoded.
         held: Bytes of frames to hold. A video that has more is decoded again when it is known which are needed.
 
     Returns:
@@ -49,31 +71,26 @@ def read_clips(
 
     Raises:
         VideoError: If the video cannot be decoded.
-        UsageError: If `clips` is below 1, or the path is in an object store.
     """
-    if clips < 1:
-        raise UsageError(f"clips must be at least 1, received {clips!r}")
-    path = local(path)
     small: list[npt.NDArray[np.uint8]] = []
     count = 0
     for frame in decode(partial(read_network_frames, clip=clip), path):
         count += 1
         if count * frame.nbytes <= held:
             small.append(frame)
-    indices = _indices(count, clip, clips)
+    only, places = _needed(count, clip, clips)
     if len(small) == count:
-        return np.stack(small)[indices]
+        return np.stack([small[number] for number in only])[places]
     small.clear()
-    only, places = np.unique(indices, return_inverse=True)
-    read = partial(read_network_frames, clip=clip, only=frozenset(only.tolist()))
-    return np.stack(list(decode(read, path)))[places.reshape(indices.shape)]
+    read = partial(read_network_frames, clip=clip, only=frozenset(only))
+    return np.stack(list(decode(read, path)))[places]
 
 
 def video_clips(frames: Iterable[npt.NDArray[np.uint8]], clip: ClipFormat, *, clips: int) -> npt.NDArray[np.uint8]:
     """Cut decoded frames into clips as `kresp3d.data.pipeline.evaluation_dataset` cuts a record.
 
     The frames, the crop and the resizing are the same. Frames are cropped and resized as they come, so that only small
-    ones are kept: 38 kB each at a size of 112.
+    ones are kept: 38 kB each at a size of 112, and one that is held, however long, once.
 
     Args:
         frames: uint8 `[H, W, 3]` RGB frames in time, such as `kresp3d.data.decode.iter_frames` gives with the records'
@@ -90,13 +107,16 @@ def video_clips(frames: Iterable[npt.NDArray[np.uint8]], clip: ClipFormat, *, cl
     small = list(network_frames(frames, clip.size))
     if not small:
         raise KrespError("expected at least one frame to cut clips from, received none")
-    return np.stack(small)[_indices(len(small), clip, clips)]
+    only, places = _needed(len(small), clip, clips)
+    return np.stack([small[number] for number in only])[places]
 
 
-def _indices(frames: int, clip: ClipFormat, clips: int) -> npt.NDArray[np.int64]:
-    """Frame of each place in each clip, `[clips, T+s]`."""
+def _needed(frames: int, clip: ClipFormat, clips: int) -> tuple[list[int], npt.NDArray[np.int64]]:
+    """Numbers of the frames that are in clips, and which of them has each place in each clip, `[clips, T+s]`."""
     starts = uniform_starts(frames, clip.span, clips)
-    return clip_indices(starts[:, None], clip.length, clip.frame_stride, frames)
+    indices = clip_indices(starts[:, None], clip.length, clip.frame_stride, frames)
+    only, places = np.unique(indices, return_inverse=True)
+    return only.tolist(), places.reshape(indices.shape)
 
 
 def read_network_frames(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from kresp3d import __version__
 from kresp3d.data.clip_format import ClipFormat
-from kresp3d.errors import KrespError
+from kresp3d.errors import KrespError, UsageError
 
 Format = Literal["keras", "saved_model", "litert", "openvino", "onnx"]
 Quantize = Literal["none", "float16", "dynamic", "int8"]
@@ -76,6 +76,10 @@ class NetworkInfo(BaseModel):
                     f"{first['input']!r}, expected {VERSION}); export the run again"
                 ) from None
             reason = f"{key}: {first['msg']}" if key else first["msg"]
+            raise KrespError(f"{path} carries a damaged description ({reason}); export the run again") from None
+        except UsageError as error:
+            # Of the clips.
+            reason = str(error).replace("ClipFormat: ", "clip.", 1)
             raise KrespError(f"{path} carries a damaged description ({reason}); export the run again") from None
 
 

@@ -6,18 +6,21 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar, get_args
 
+from kresp3d.arguments import shown, whole_number
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.files import at_hand
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.quiet import held_stderr
-from kresp3d.storage import RemotePath
+from kresp3d.storage import RemotePath, reason
 
 AnyPath = TypeVar("AnyPath", bound=Path)
 
 #: Suffix of an exported file -> the engine that runs it.
 SUFFIXES = {".tflite": "LiteRT", ".xml": "OpenVINO", ".onnx": "ONNX Runtime"}
+#: All engines start so many threads; with a few thousand, TensorFlow ends the process and ONNX Runtime hangs.
+MAX_THREADS: Final = 1024
 
 
 def open_engine(path: Path, *, precision: Precision = "float32", threads: int | None = None) -> Engine:
@@ -27,15 +30,23 @@ def open_engine(path: Path, *, precision: Precision = "float32", threads: int | 
         path: A run folder; a SavedModel's folder, or the folder of its versions, of which the newest is taken; a
             `.tflite`, `.xml` or `.onnx` file.
         precision: Of the computation; only run folders and OpenVINO have a choice.
-        threads: Threads that the network may use; by default all cores. TensorFlow takes the number once in a process,
-            before its first computation.
+        threads: Threads that the network may use, at most `MAX_THREADS`; by default all cores. TensorFlow takes the
+            number once in a process, before its first computation.
 
     Raises:
-        UsageError: If the engine has no such precision.
+        UsageError: If `precision` or `threads` is none that there is, the engine has no such precision, or TensorFlow
+            computes with other threads already.
         KrespError: If the path is none of these, cannot be loaded, or its engine is not installed.
     """
-    if not path.exists():
+    _check_precision(precision)
+    threads = None if threads is None else whole_number("threads", threads, MAX_THREADS)
+    if not _exists(path):
         raise KrespError(f"{path} does not exist; expected a run folder or an exported network")
+    if path.suffix.lower() == ".keras":
+        raise KrespError(
+            f"{path} is a Keras file, which keras.saving.load_model opens after `from kresp3d import P3DResNet`; "
+            f"kresp3d itself loads {_run_folder(path)}"
+        )
     if isinstance(path, RemotePath) and not (path / "config.yaml").is_file():
         return _open_copy(path, precision, threads)
     engine = _engine(path, precision, threads)
@@ -47,6 +58,25 @@ def open_engine(path: Path, *, precision: Precision = "float32", threads: int | 
     # LiteRT announces its delegate.
     with held_stderr():
         return engine()
+
+
+def _check_precision(precision: Any) -> None:
+    choices = get_args(Precision)
+    if not isinstance(precision, str) or precision not in choices:
+        raise UsageError(f"precision must be {' or '.join(choices)}, received {shown(precision)}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise KrespError(f"{path} cannot be opened ({reason(error)})") from error
+
+
+def _run_folder(file: Path) -> str:
+    """What to load instead of a run's network."""
+    folder = file.parent
+    return f"the run folder around it, {folder}" if (folder / "config.yaml").is_file() else "run folders and exports"
 
 
 def _open_copy(path: RemotePath, precision: Precision, threads: int | None) -> Engine:
@@ -86,7 +116,9 @@ def _engine(path: Path, precision: Precision, threads: int | None) -> Callable[[
         _limit_tensorflow(threads)
         return lambda: KerasEngine(RunFolder.open(path), precision=precision)
     if precision != "float32" and (suffix in SUFFIXES or path.is_dir()):
-        raise UsageError(f"{path} computes as it was exported; --precision is for run folders and OpenVINO files")
+        raise UsageError(
+            f"{path} computes as it was exported; precision= (--precision) is for run folders and OpenVINO files"
+        )
     if suffix == ".tflite":
         from kresp3d.inference.litert_engine import LiteRTEngine
 
@@ -115,5 +147,10 @@ def _limit_tensorflow(threads: int | None) -> None:
         return
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        raise UsageError(
+            "TensorFlow has begun to compute with other threads in this process; give threads= to the first load"
+        ) from None

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kresp3d.data.tree import VIDEO_SUFFIXES, find_videos
-from kresp3d.data.video_clips import read_clips
+from kresp3d.data.video_clips import decode_clips
 from kresp3d.data.workers import Decode, VideoWorkers, decode_here
 from kresp3d.errors import KrespError, VideoError
 from kresp3d.inference.engine import Engine
+from kresp3d.storage import reason
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Prediction:
     Attributes:
         label: The best class.
         score: Its probability, 0 to 1.
-        scores: Every class with its probability, best first. They sum to 1.
+        scores: Every class with its probability, best first. They sum to 1. Left out of the hash, unlike the others.
         path: The video; `None` where frames were given.
     """
 
     label: str
     score: float
-    scores: dict[str, float] = field(repr=False)
+    scores: dict[str, float] = field(repr=False, hash=False)
     path: Path | None = None
 
     @classmethod
@@ -55,7 +56,7 @@ def video_probabilities(
     Raises:
         VideoError: If the video cannot be decoded.
     """
-    return mean_scores(engine, read_clips(path, engine.info.clip, clips=clips, decode=decode))
+    return mean_scores(engine, decode_clips(path, engine.info.clip, clips=clips, decode=decode))
 
 
 def predict_videos(
@@ -72,13 +73,24 @@ def predict_videos(
     Yields:
         What was found in each video, or why it cannot be decoded, in the order of `paths`.
     """
-    read = partial(read_clips, clip=engine.info.clip, clips=clips)
+    read = partial(decode_clips, clip=engine.info.clip, clips=clips)
     # Absolute, since the processes may have been started in another folder.
-    for path, cut in zip(paths, workers.map(read, [path.absolute() for path in paths]), strict=True):
+    places = [_absolute(path) for path in paths]
+    found = workers.map(read, [place for place in places if not isinstance(place, VideoError)])
+    for path, place in zip(paths, places, strict=True):
+        cut = place if isinstance(place, VideoError) else next(found)
         if isinstance(cut, VideoError):
             yield VideoError(path, cut.reason)
         else:
             yield Prediction.of(engine.info.labels, mean_scores(engine, cut), path)
+
+
+def _absolute(path: Path) -> Path | VideoError:
+    try:
+        return path.absolute()
+    except OSError as error:
+        # The working directory was deleted.
+        return VideoError(path, f"the working directory cannot be used ({reason(error)})")
 
 
 def mean_scores(engine: Engine, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

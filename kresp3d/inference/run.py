@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from kresp3d.arguments import check_path, is_path, real_number, shown, whole_number
 from kresp3d.config import Overrides
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.decode import convert_frames
+from kresp3d.data.resample import MAX_STEP
 from kresp3d.data.splits import SPLITS
 from kresp3d.data.video_clips import video_clips
 from kresp3d.data.workers import VideoWorkers
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 #: What a process that decodes is told to import while this one does something else.
 DECODING = ("kresp3d.data.video_clips",)
 
-_FRAMES = "frames are one array, uint8 [N, H, W, 3], with fps="
+#: Frames at a lower rate are further apart than those of a file may be, and held as often.
+MIN_FPS: Final = 1 / MAX_STEP
+
+_FRAMES = "frames are one array, uint8 [N, H, W, 3], with fps=: np.stack(frames)"
 
 
 def load(path: str | os.PathLike[str], *, precision: Precision = "float32", threads: int | None = None) -> Run:
@@ -47,33 +51,45 @@ def load(path: str | os.PathLike[str], *, precision: Precision = "float32", thre
         path: A run folder, or what `kresp3d export` wrote: a SavedModel's folder, or the folder of its versions, of
             which the newest is taken; a `.tflite`, `.xml` or `.onnx` file. Object stores are taken too.
         precision: Of the computation; only run folders and OpenVINO files have a choice.
-        threads: Threads that the network may use; by default all cores. TensorFlow takes the number once in a process,
-            before its first computation.
+        threads: Threads that the network may use, 1 to 1024; by default all cores. TensorFlow takes the number once in
+            a process, before its first computation.
 
     Raises:
-        UsageError: If the network cannot be run in that precision.
+        UsageError: If an argument is none of these, the network cannot be run in that precision, or TensorFlow computes
+            with other threads already.
         KrespError: If the path is none of these, cannot be loaded, or what runs it is not installed.
     """
+    check_path(path, "the path of a run folder or of an exported network")
     place = location(path)
-    return Run(open_engine(place, precision=precision, threads=threads), place)
+    return Run(open_engine(place, precision=precision, threads=threads), place, precision=precision, threads=threads)
 
 
 class Run:
     """A trained network that names the action in videos. `load` and `kresp3d.train` make it.
 
-    Several threads may use it at once.
+    Several threads may use it at once. A copy, or what another process gets, is loaded from its path again.
 
     Args:
         engine: What runs the network.
         path: Where it is.
+        precision: That a copy is loaded with.
+        threads: That a copy is loaded with.
 
     Attributes:
         path: The run folder, or the exported file or folder.
     """
 
-    def __init__(self, engine: Engine, path: Path) -> None:
+    def __init__(
+        self, engine: Engine, path: Path, *, precision: Precision = "float32", threads: int | None = None
+    ) -> None:
         self.path = path
         self._engine = engine
+        self._precision = precision
+        self._threads = threads
+
+    def __reduce__(self) -> tuple[Callable[..., Run], tuple[Path, Precision, int | None]]:
+        # Absolute, as another process may run in another folder.
+        return _load_again, (self.path.absolute(), self._precision, self._threads)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -84,6 +100,11 @@ class Run:
     def clip(self) -> ClipFormat:
         """How clips are cut from a video."""
         return self._engine.info.clip
+
+    @property
+    def clips(self) -> int:
+        """How many clips of a video `predict` averages unless told otherwise: `evaluation.clips`, 10 by default."""
+        return self._engine.info.clips
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -138,8 +159,8 @@ class Run:
         Args:
             source: A video file; a folder, for all videos in it; several files and folders; or frames, uint8
                 `[N, H, W, 3]`, RGB, which give the scores of a video file with these frames.
-            fps: Frames per second of the frames. A file says its own.
-            clips: Number of clips; by default the network's, 10 unless its configuration says otherwise.
+            fps: Frames per second of the frames, at least 0.1. A file says its own.
+            clips: Number of clips; by default `Run.clips`.
 
         Returns:
             Of a file or of frames, a `Prediction`. Of a folder or of several files, a list in their order; a file that
@@ -152,12 +173,11 @@ class Run:
         """
         if isinstance(source, np.ndarray):
             return self._predict_frames(source, fps, clips)
+        paths = [cast(str, source)] if is_path(source) else _paths(source)
         if fps is not None:
-            raise UsageError(f"fps={fps!r} is for frames; a video file says its own rate")
-        if not isinstance(source, str | os.PathLike):
-            return list(self.predict_each(source, clips=clips))
-        found = list(self.predict_each([source], clips=clips))
-        if local(source).is_dir():
+            raise UsageError(f"fps={shown(fps)} is for frames; a video file says its own rate")
+        found = list(self.predict_each(paths, clips=clips))
+        if not is_path(source) or _is_folder(local(paths[0])):
             return found
         if isinstance(found[0], VideoError):
             raise found[0]
@@ -243,7 +263,7 @@ class Run:
             KrespError: If a folder holds no video.
         """
         clips = self._count(clips)
-        paths = _videos(sources)
+        paths = _videos(_paths(sources))
         return self._predict_each(paths, clips, workers)
 
     def _predict_each(
@@ -264,18 +284,20 @@ class Run:
 
     def _predict_frames(self, frames: npt.NDArray[Any], fps: float | None, clips: int | None) -> Prediction:
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
-            raise UsageError(f"expected frames uint8 [N, H, W, 3], received {frames.dtype} {list(frames.shape)}")
-        if fps is None or not (math.isfinite(fps) and fps > 0):
-            raise UsageError(f"expected fps=, the frames per second of the frames, above 0; received {fps!r}")
+            hint = "; several paths are a list" if frames.dtype.kind in "OSU" else ""
+            raise UsageError(f"expected frames uint8 [N, H, W, 3], received {frames.dtype} {list(frames.shape)}{hint}")
+        rate = real_number(fps)
+        if rate is None or rate < MIN_FPS:
+            raise UsageError(
+                f"expected fps=, the frames per second of the frames, at least {MIN_FPS:g}; received {shown(fps)}"
+            )
+        count = self._count(clips)
         clip = self.clip
-        frames_then = convert_frames(frames, rate=fps, fps=clip.fps, short_side=clip.short_side)
-        cut = video_clips(frames_then, clip, clips=self._count(clips))
-        return Prediction.of(self.labels, mean_scores(self._engine, cut))
+        frames_then = convert_frames(frames, rate=rate, fps=clip.fps, short_side=clip.short_side)
+        return Prediction.of(self.labels, mean_scores(self._engine, video_clips(frames_then, clip, clips=count)))
 
     def _count(self, clips: int | None) -> int:
-        if clips is not None and clips < 1:
-            raise UsageError(f"clips must be at least 1, received {clips!r}")
-        return clips or self._engine.info.clips
+        return self.clips if clips is None else whole_number("clips", clips)
 
     def probabilities(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Softmax scores of clips, such as `kresp3d.read_clips` cuts.
@@ -295,15 +317,35 @@ class Run:
         return f"<kresp3d run {str(self.path)!r}: {self._engine.info.format}, {len(self.labels)} classes>"
 
 
+def _load_again(path: Path, precision: Precision, threads: int | None) -> Run:
+    return load(path, precision=precision, threads=threads)
+
+
+def _paths(sources: Any) -> list[str | os.PathLike[str]]:
+    """Make sure that some sources are paths."""
+    if is_path(sources) or isinstance(sources, bytes | np.ndarray) or not isinstance(sources, Iterable):
+        raise UsageError(f"expected paths of videos, received {type(sources).__name__}; {_FRAMES}")
+    paths = []
+    for source in sources:
+        if not is_path(source):
+            raise UsageError(f"expected paths of videos, received one {type(source).__name__}; {_FRAMES}")
+        paths.append(source)
+    return paths
+
+
 def _videos(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The files among some paths, and the videos in the folders among them."""
-    if isinstance(sources, str | os.PathLike | np.ndarray) or not isinstance(sources, Iterable):
-        raise UsageError(f"expected paths of videos, received {type(sources).__name__}; {_FRAMES}")
     found: list[Path] = []
     for source in sources:
-        if not isinstance(source, str | os.PathLike):
-            raise UsageError(f"expected paths of videos, received one {type(source).__name__}; {_FRAMES}")
         path = local(source)
         # A file that is not there is an error in its place, like any that cannot be decoded.
-        found += find_all([path]) if path.is_dir() else [path]
+        found += find_all([path]) if _is_folder(path) else [path]
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    # Of a name that no file can have, for one; whoever decodes it says so.
+    except (OSError, ValueError):
+        return False

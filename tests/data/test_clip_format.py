@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
 from kresp3d.config import parse_config
 from kresp3d.data.clip_format import ClipFormat
+from kresp3d.errors import UsageError
 
 
 def test_holds_the_configuration_s_values_and_what_follows_from_them():
@@ -31,6 +31,31 @@ def test_holds_the_configuration_s_values_and_what_follows_from_them():
     assert form.span == len(range(0, 3 * 9 + 1))
 
 
-def test_refuses_a_clip_without_frames():
-    with pytest.raises(ValidationError, match="frames"):
-        ClipFormat(frames=0, step=1, size=64, frame_stride=1, fps=15, short_side=96)
+def test_a_network_s_own_numbers_are_enough_and_the_rest_is_the_paper_s():
+    form = ClipFormat(frames=16, size=64)
+    assert form.shape == (17, 64, 64, 3)
+    assert (form.step, form.frame_stride, form.fps) == (1, 1, 15.0)
+    # In the paper, frames of 256 pixels become clips of 112.
+    assert form.short_side == 146 == round(64 / 112 * 256)
+    assert ClipFormat(frames=32, size=112) == ClipFormat.of(parse_config({}, "the test"))
+    assert ClipFormat(frames=32, size=112, short_side=120).short_side == 120
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"frames": 0}, "frames"),
+        ({"size": None}, "size"),
+        ({"size": "wide"}, "size"),
+        ({"fps": float("inf")}, "fps"),
+        ({"fps": float("nan")}, "fps"),
+        ({"short_side": None}, "short_side"),
+        ({"strides": 2}, "strides"),
+    ],
+    ids=str,
+)
+def test_refuses_what_makes_no_clip_in_one_sentence(values, word):
+    with pytest.raises(UsageError, match=rf"^ClipFormat: {word}: [^\n]+, received [^\n]+$"):
+        ClipFormat(**{"frames": 4, "size": 16, **values})
+    with pytest.raises(UsageError, match="ClipFormat: size: .*required"):
+        ClipFormat(frames=4)

@@ -1,12 +1,15 @@
 """Clips of decoded frames. That they are those of a record is tested in test_pipeline.py."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.data.decode import iter_frames
-from kresp3d.data.video_clips import network_frames, read_clips, video_clips
-from kresp3d.errors import KrespError
+from kresp3d.data.video_clips import decode_clips, network_frames, read_clips, video_clips
+from kresp3d.errors import KrespError, UsageError, VideoError
 
 FORM = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15.0, short_side=24)
 
@@ -54,10 +57,11 @@ def test_a_video_that_is_not_held_is_decoded_twice_and_gives_the_same(frames, tm
             decoded[-1] += 1
             yield frame
 
-    once = read_clips(path, FORM, clips=3, decode=decode)
+    once = decode_clips(path, FORM, clips=3, decode=decode)
     assert decoded == [frames]
+    assert once.tolist() == read_clips(path, FORM, clips=3).tolist()
     assert once.tolist() == video_clips(iter_frames(path, fps=15, short_side=24), FORM, clips=3).tolist()
-    twice = read_clips(path, FORM, clips=3, decode=decode, held=2 * 16 * 16 * 3)
+    twice = decode_clips(path, FORM, clips=3, decode=decode, held=2 * 16 * 16 * 3)
     assert twice.tolist() == once.tolist()
     assert decoded[1:] == [frames, min(frames, 15)]
 
@@ -67,3 +71,36 @@ def test_a_frame_that_is_held_is_resized_once():
     small = list(network_frames([first, first, second], 12))
     assert small[0] is small[1]
     assert small[1][0, 0, 0] == 0 and small[2][0, 0, 0] == 1
+
+
+def test_a_frame_that_is_held_long_takes_the_memory_of_one():
+    first, second = numbered(2)
+    tracemalloc.start()
+    clips = video_clips([first] * 100_000 + [second] * 100_000, FORM, clips=3)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert clips[:, :, 0, 0, 0].tolist() == [[0] * 5, [0] * 2 + [1] * 3, [1] * 5]
+    # Each of the 200,000 frames has 768 bytes; a reference to one has 8.
+    assert most < 20e6
+
+
+@pytest.mark.parametrize(
+    ("path", "clip", "words"),
+    [
+        ("v.mp4", None, "expected clip= a ClipFormat, .*received None"),
+        ("v.mp4", FORM.model_dump(), "expected clip= a ClipFormat, .*received dict"),
+        ("v.mp4", SimpleNamespace(clip=FORM), "expected clip= a ClipFormat, .*received SimpleNamespace"),
+        (["v.mp4"], FORM, "expected the path of one video, received list"),
+        (b"v.mp4", FORM, "expected the path of one video, received b'v.mp4'"),
+        (7, FORM, "expected the path of one video, received 7"),
+    ],
+)
+def test_other_arguments_get_a_sentence(path, clip, words):
+    with pytest.raises(UsageError, match=words):
+        read_clips(path, clip)
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "x" * 300 + ".mp4", "\ud800.mp4"])
+def test_a_name_that_no_file_can_have_is_an_error_of_the_video(name):
+    with pytest.raises(VideoError, match=r"no file can have this name|name too long"):
+        read_clips(name, FORM)

@@ -43,7 +43,7 @@ def test_its_text_tells_a_reader_without_kresp3d_what_the_clip_is():
             r"format 1, which took the feature residual of .* input, not .*train it again, and export that",
         ),
         ({"labels": ["one"]}, r"damaged description \(labels: .*at least 2"),
-        ({"clip": {"frames": 4}}, r"damaged description \(clip\.step: "),
+        ({"clip": {"frames": 4}}, r"damaged description \(clip\.size: .*required"),
         ({"format": "pickle"}, r"damaged description \(format: "),
     ],
 )

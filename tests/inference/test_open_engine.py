@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,5 +65,51 @@ def test_what_is_no_network_and_what_has_no_choice_of_precision_get_a_sentence(e
             open_engine(tmp_path / name)
     with pytest.raises(KrespError, match=r"gone.* does not exist"):
         open_engine(tmp_path / "gone.xml")
-    with pytest.raises(UsageError, match="computes as it was exported; --precision is for run folders and OpenVINO"):
+    with pytest.raises(UsageError, match=r"computes as it was exported; precision= \(--precision\) is for run"):
         open_engine(exported_run / "1", precision="bfloat16")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True, 2**31, 5000])
+@pytest.mark.parametrize("name", ["run", "1", "tiny.xml", "tiny.onnx", "tiny-int8.tflite"])
+def test_impossible_threads_are_refused_by_all_engines(name, threads, exported_run, trained_run):
+    path = trained_run if name == "run" else exported_run / name
+    if not path.exists():
+        pytest.skip(f"{name} was not exported, as its library is not installed")
+    with pytest.raises(UsageError, match="threads must be a whole number from 1 to 1024, received "):
+        open_engine(path, threads=threads)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bf16", None, 3, ["float32"]])
+def test_unknown_precisions_are_refused(trained_run, precision):
+    with pytest.raises(UsageError, match="precision must be float32 or bfloat16, received "):
+        open_engine(trained_run, precision=precision)
+
+
+def test_other_threads_than_tensorflow_has_begun_with_get_a_sentence(trained_run):
+    program = """
+import sys
+import kresp3d
+for _ in range(2):
+    print(len(kresp3d.load(sys.argv[1], threads=1).labels))
+kresp3d.load(sys.argv[1], threads=2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(trained_run)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "kresp3d.errors.UsageError: TensorFlow has begun to compute with other threads in this process; give threads= "
+        "to the first load"
+    )
+    assert done.stdout == "3\n3\n"
+
+
+def test_a_keras_file_is_told_where_it_is_opened(trained_run, tmp_path):
+    with pytest.raises(KrespError, match=rf"keras\.saving\.load_model .*the run folder around it, {trained_run}$"):
+        open_engine(trained_run / "model.keras")
+    shutil.copy(trained_run / "model.keras", tmp_path / "mine.keras")
+    with pytest.raises(KrespError, match=r"mine\.keras is a Keras file, .*`from kresp3d import P3DResNet`"):
+        open_engine(tmp_path / "mine.keras")
