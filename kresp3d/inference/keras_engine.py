@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,8 @@ from kresp3d.errors import KrespError
 from kresp3d.files import at_hand
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.network_info import OTHER_WIRING, NetworkInfo, sha256
+from kresp3d.nn.layers import ResidualFrames
+from kresp3d.nn.p3d_resnet import FORMAT
 from kresp3d.nn.transforms import inference_form
 from kresp3d.run_folder import RunFolder
 
@@ -33,11 +36,41 @@ def load_network(run: RunFolder) -> keras.Model:
     """The trained network of a run, as it was trained.
 
     Raises:
-        KrespError: If the run has no network yet, or its file cannot be loaded.
+        KrespError: If the run has no network yet, its file cannot be loaded, or the run's configuration or classes are
+            those of another network.
     """
     if not run.model_file.is_file():
         raise KrespError(f"{run.path} has no trained network yet (model.keras); finish an epoch of training first")
-    return load_network_file(run.model_file)
+    network = load_network_file(run.model_file)
+    _check_description(run, network)
+    return network
+
+
+def _check_description(run: RunFolder, network: keras.Model) -> None:
+    """Make sure that a run's files describe its network.
+
+    Raises:
+        KrespError: If they do not, as when they were edited.
+    """
+    form = ClipFormat.of(run.config)
+    inputs, logits = getattr(network, "input", None), getattr(network, "output", None)
+    if not isinstance(inputs, dict) or set(inputs) != {"frames"} or not isinstance(logits, keras.KerasTensor):
+        raise KrespError(f"{run.model_file} is no network that `kresp3d train` saved; train again")
+    takes, gives = tuple(inputs["frames"].shape[1:]), logits.shape[-1]
+    steps = {layer.step for layer in network.layers if isinstance(layer, ResidualFrames)}
+    if takes != form.shape or steps - {form.step}:
+        says = f"clips {list(form.shape)} with step {form.step}"
+        has = f"clips {list(takes)}" + "".join(f" with step {step}" for step in steps)
+        raise KrespError(
+            f"{run.config_file} says {says}, but model.keras takes {has}; a trained run keeps its model.frames, "
+            "model.step and model.size: put them back, or train again"
+        )
+    different = len(set(run.classes))
+    if not len(run.classes) == different == gives:
+        raise KrespError(
+            f"{run.path / 'classes.txt'} has {len(run.classes)} lines, {different} of them different, but model.keras "
+            f"has {gives} classes; put the file back, or train again"
+        )
 
 
 def load_network_file(path: Path) -> keras.Model:
@@ -59,13 +92,24 @@ def load_network_file(path: Path) -> keras.Model:
 
 
 def _check_wiring(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuse a network whose blocks were layers of their own, as in format 1.
+    """Refuse a network of another format, before Keras builds it.
 
     Raises:
         KrespError: If it is one.
     """
-    if b'"kresp3d>Bottleneck"' in archive.read("config.json"):
+    text = archive.read("config.json")
+    values = json.loads(text)
+    is_ours = values.get("class_name") == "P3DResNet"
+    # The first networks noted no format.
+    found = (values["config"].get("format") or 1) if is_ours else FORMAT
+    # In the first ones of all, blocks were layers of their own.
+    if b'"kresp3d>Bottleneck"' in text or found == 1:
         raise KrespError(f"{path} {OTHER_WIRING}; train it again")
+    if found != FORMAT:
+        raise KrespError(
+            f"{path} holds a network of another version of kresp3d (format {found!r}, expected {FORMAT}); load it with "
+            "that version, or train it again"
+        )
 
 
 def network_info(run: RunFolder) -> NetworkInfo:

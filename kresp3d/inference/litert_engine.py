@@ -54,6 +54,12 @@ class LiteRTEngine(Engine):
             reason = " ".join(str(error).split())[:200]
             raise KrespError(f"{path} cannot be loaded by LiteRT ({reason}); export the run again") from error
         [frames], [probabilities] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        clip, classes = list(self.info.clip.shape), len(self.info.labels)
+        if [list(tensor["shape"]) for tensor in (frames, probabilities)] != [[1, *clip], [1, classes]]:
+            raise KrespError(
+                f"{path} carries the description of another network (clips {clip}, {classes} classes); export the run "
+                "again"
+            )
         self._alone = threading.Lock()
         self._frames, self._probabilities = frames["index"], probabilities["index"]
 

@@ -76,6 +76,7 @@ class OpenVINOEngine(Engine):
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
+            _check_description(network, info, path)
             network.reshape([1, *info.clip.shape])
             self._compiled = core.compile_model(network, "CPU", options)
             self._output = self._compiled.output("probabilities")
@@ -110,6 +111,20 @@ def _read(core: Any, path: Path) -> Any:
     if network.get_rt_info(WEIGHTS_KEY).astype(str) != sha256(weights):
         raise KrespError(f"{weights} does not belong to {path.name}, or is damaged; export the run again")
     return network
+
+
+def _check_description(network: Any, info: NetworkInfo, path: Path) -> None:
+    """Make sure that a network is the one that its file describes.
+
+    Raises:
+        KrespError: If it is not.
+    """
+    clip, classes = list(info.clip.shape), len(info.labels)
+    found = [[list(tensor.partial_shape)[1:] for tensor in tensors] for tensors in (network.inputs, network.outputs)]
+    if found != [[clip], [[classes]]]:
+        raise KrespError(
+            f"{path} carries the description of another network (clips {clip}, {classes} classes); export the run again"
+        )
 
 
 def _damaged(path: Path, error: RuntimeError) -> KrespError:

@@ -9,6 +9,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import yaml
 
 from kresp3d.errors import KrespError
 from kresp3d.inference.keras_engine import KerasEngine, load_network_file
@@ -43,15 +44,77 @@ def test_a_network_whose_blocks_were_layers_is_refused_for_its_wiring(trained_ru
         load_network_file(file)
 
 
-@pytest.mark.parametrize("found", [1, 3])
-def test_a_network_of_another_format_is_refused(trained_run, tmp_path, found):
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (None, r"holds a network of format 1, .* as the paper does; train it again$"),
+        (1, r"holds a network of format 1, .* as the paper does; train it again$"),
+        (3, r"of another version of kresp3d \(format 3, expected 2\); load it with that version, or train it again$"),
+    ],
+)
+def test_a_network_of_another_format_is_refused(trained_run, tmp_path, found, words):
     file = shutil.copy(trained_run / "model.keras", tmp_path / "model.keras")
 
     def change(config):
-        assert config["class_name"] == "P3DResNet" and config["config"]["format"] == 2
-        config["config"]["format"] = found
+        assert config["class_name"] == "P3DResNet" and config["config"].pop("format") == 2
+        if found is not None:
+            config["config"]["format"] = found
         return config
 
     change_config(file, change)
-    with pytest.raises(KrespError, match=f"expected a network of format 2, received format {found}"):
+    with pytest.raises(KrespError, match=words):
         load_network_file(file)
+
+
+@pytest.fixture
+def copied(trained_run, tmp_path):
+    return shutil.copytree(trained_run, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "has 0 lines, 0 of them different, but model.keras has 3 classes"),
+        (["bend", "jump"], "has 2 lines"),
+        (["bend", "jump", "walk", "run"], "has 4 lines"),
+        (["bend", "jump", "jump"], "has 3 lines, 2 of them different"),
+    ],
+    ids=len,
+)
+def test_classes_of_another_network_are_refused(copied, lines, words):
+    (copied / "classes.txt").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(KrespError, match=rf"{copied}/classes\.txt {words}.*; put the file back, or train again$"):
+        KerasEngine(RunFolder.open(copied))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        (
+            ("model", "size"),
+            32,
+            r"says clips \[5, 32, 32, 3\] with step 1, but .* takes clips \[5, 16, 16, 3\] with step 1",
+        ),
+        (("model", "frames"), 8, r"says clips \[9, 16, 16, 3\]"),
+        (("model", "step"), 3, r"says clips \[7, 16, 16, 3\]"),
+        # Clips of as many frames, 3 + 2, too.
+        (("model",), {"frames": 3, "step": 2}, r"says clips \[5, 16, 16, 3\] with step 2, but .* with step 1"),
+    ],
+    ids=["size", "frames", "step", "both"],
+)
+def test_a_configuration_of_another_network_is_refused(copied, key, value, words):
+    config = yaml.safe_load((copied / "config.yaml").read_text())
+    if len(key) == 2:
+        config[key[0]][key[1]] = value
+    else:
+        config[key[0]] |= value
+    (copied / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(KrespError, match=rf"config\.yaml {words}.*; a trained run keeps its"):
+        KerasEngine(RunFolder.open(copied))
+
+
+def test_another_network_in_the_place_of_a_run_s_is_refused(copied):
+    x = keras.Input((4,))
+    keras.Model(x, keras.layers.Dense(3)(x)).save(copied / "model.keras")
+    with pytest.raises(KrespError, match=r"model\.keras is no network that `kresp3d train` saved"):
+        KerasEngine(RunFolder.open(copied))

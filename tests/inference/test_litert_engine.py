@@ -99,6 +99,25 @@ def test_refuses_another_version(engine, tmp_path):
         read_info(pack(b"....TFL3", Newer()), tmp_path / "newer.tflite")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clip": {"frames": 6}}, r"clips \[7, 16, 16, 3\], 3 classes"),
+        ({"labels": ["bend", "jump", "walk", "run"]}, r"clips \[5, 16, 16, 3\], 4 classes"),
+    ],
+)
+def test_a_description_of_another_network_is_refused(engine, file, tmp_path, change, message):
+    data = file.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        network = data[: min(entry.header_offset for entry in archive.infolist())]
+    info = engine.info.model_copy(update={"format": "litert"})
+    clip = info.clip.model_copy(update=change.get("clip", {}))
+    other = info.model_copy(update={"clip": clip, "labels": tuple(change.get("labels", info.labels))})
+    (tmp_path / "other.tflite").write_bytes(pack(network, other))
+    with pytest.raises(KrespError, match=rf"description of another network \({message}\); export the run again"):
+        LiteRTEngine(tmp_path / "other.tflite")
+
+
 def test_refuses_a_network_that_litert_cannot_load(engine, tmp_path):
     (tmp_path / "empty.tflite").write_bytes(pack(b"\0\0\0\0TFL3" + bytes(64), engine.info))
     with pytest.raises(KrespError, match="cannot be loaded by LiteRT"):

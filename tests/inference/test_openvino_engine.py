@@ -136,6 +136,21 @@ def test_a_damaged_export_is_refused_in_one_sentence(copied, suffix, harm, messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("&quot;frames&quot;: 4", "&quot;frames&quot;: 6", r"clips \[7, 16, 16, 3\], 3 classes"),
+        ("&quot;bend&quot;,", "&quot;bend&quot;, &quot;clap&quot;,", r"clips \[5, 16, 16, 3\], 4 classes"),
+    ],
+)
+def test_a_description_of_another_network_is_refused(copied, old, new, message):
+    text = copied.read_text()
+    assert old in text
+    copied.write_text(text.replace(old, new))
+    with pytest.raises(KrespError, match=rf"description of another network \({message}\); export the run again"):
+        OpenVINOEngine(copied)
+
+
 def test_a_network_of_another_program_is_refused(tmp_path):
     openvino = load_openvino()
     from openvino import opset8
@@ -158,7 +173,7 @@ def test_a_network_that_is_none_of_ours_inside_is_refused(copied):
     network.set_rt_info(text, INFO_KEY)
     network.set_rt_info(openvino_engine.sha256(other.with_suffix(".bin")), openvino_engine.WEIGHTS_KEY)
     openvino.serialize(network, other)
-    with pytest.raises(KrespError, match=r"relu.xml cannot be loaded by OpenVINO"):
+    with pytest.raises(KrespError, match=r"relu.xml carries the description of another network"):
         OpenVINOEngine(other)
 
 
