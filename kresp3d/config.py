@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from kresp3d.arguments import check_path, shown
 from kresp3d.config_files import find_config
 from kresp3d.errors import UsageError
 from kresp3d.plain_yaml import parse_yaml
@@ -59,9 +60,9 @@ Method = Literal["prune", "prune-2x4", "cluster", "qat", "slim"]
 
 
 class Section(BaseModel):
-    """A frozen part of the configuration that refuses keys it does not know."""
+    """A frozen part of the configuration that refuses keys it does not know, and numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SyntheticConfig(Section):
@@ -462,7 +463,7 @@ def load_config(path: str | Path | None = None, overrides: Overrides = ()) -> Co
     Args:
         path: A YAML file, or the name of a configuration that comes with kresp3d, such as `base` or
             `paper/synthetic/rgb`; `None` for the defaults alone.
-        overrides: Laid over the file in order.
+        overrides: Laid over the file in order; a single `a.b=value` string needs no list.
 
     Raises:
         UsageError: If the file is missing or no YAML, or a key or value is not accepted.
@@ -490,6 +491,7 @@ def make_config(source: str | os.PathLike[str] | Config | Mapping[str, Any], ove
         return override_config(source, overrides, "the configuration")
     if isinstance(source, Mapping):
         return parse_config(_overridden(_overridden({}, source), overrides), "the configuration")
+    check_path(source, "a configuration: a YAML file, a name such as 'base', or keys and values")
     return load_config(os.fspath(source), overrides)
 
 
@@ -578,7 +580,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     if not isinstance(overrides, Mapping):
-        for override in overrides:
+        for override in _override_texts(overrides):
             _apply_override(values, override)
         return values
     for key, value in overrides.items():
@@ -593,11 +595,23 @@ def _overridden(values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     return values
 
 
+def _override_texts(overrides: Any) -> list[str]:
+    """Make sure that overrides are text; a single one needs no list."""
+    texts = [overrides] if isinstance(overrides, str) else overrides
+    if isinstance(texts, bytes) or not isinstance(texts, Iterable):
+        raise UsageError(f"expected overrides as keys with values, or as KEY=VALUE strings; received {shown(texts)}")
+    texts = list(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"expected overrides as keys with values, or as KEY=VALUE strings; received {shown(text)}")
+    return texts
+
+
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise UsageError(f"--set {override!r}: expected KEY=VALUE, such as training.epochs=20")
+        raise UsageError(f"override (--set) {override!r}: expected KEY=VALUE, such as training.epochs=20")
     value = _override_value(parts, text, override)
     for part in parts[:-1]:
         inner = values.get(part)
@@ -618,7 +632,7 @@ def _override_value(parts: list[str], text: str, override: str) -> Any:
     try:
         return parse_yaml(text, yaml.BaseLoader if tuple[str, ...] in kinds and text != "null" else yaml.SafeLoader)
     except (yaml.YAMLError, ValueError):
-        raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
+        raise UsageError(f"override (--set) {override!r}: the value is not valid YAML") from None
 
 
 def _kinds(parts: list[str]) -> set[Any]:

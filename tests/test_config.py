@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -365,3 +365,53 @@ def test_any_key_may_be_auto_beside_any_other(keys: set[str]) -> None:
 def test_a_section_made_in_python_has_settled_what_it_was_given() -> None:
     config = Config(training=TrainingConfig(epochs=3))
     assert config.auto == frozenset(AUTOMATIC) - {"training.epochs"} and config.training.epochs == 3
+
+
+def kinds(annotation: Any) -> set[Any]:
+    """The types that a key's annotation is made of."""
+    return {annotation, get_origin(annotation)}.union(*map(kinds, get_args(annotation)))
+
+
+def float_keys(section: Any = Config, prefix: str = "") -> dict[str, bool]:
+    """Each key that takes numbers, and whether it takes a list of them."""
+    found = {}
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
+            found |= float_keys(field.annotation, f"{prefix}{name}.")
+        elif float in kinds(field.annotation):
+            found[prefix + name] = tuple in kinds(field.annotation)
+    return found
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("key", float_keys())
+def test_numbers_that_are_not_finite_are_refused(key, value):
+    with pytest.raises(UsageError, match=rf"'{key}(\.0)?': .*received {value}"):
+        make_config({}, {key: [value] if float_keys()[key] else value})
+    # As YAML writes them.
+    text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[str(value)]
+    with pytest.raises(UsageError, match=rf"'{key}(\.0)?': "):
+        make_config({}, f"{key}=[{text}]" if float_keys()[key] else f"{key}={text}")
+
+
+def test_the_keys_that_take_numbers_were_found():
+    assert {"data.fps", "training.learning_rate", "training.clip_norm", "clip.augment.scales"} <= set(float_keys())
+    with pytest.raises(UsageError, match=r"tune\.space\.seed"):
+        make_config({}, {"tune.space": {"seed": {"float": [0, float("inf")]}}})
+
+
+def test_a_single_override_needs_no_list():
+    assert make_config({}, "training.epochs=3") == make_config({}, ["training.epochs=3"])
+    assert load_config(None, "training.epochs=3").training.epochs == 3
+
+
+@pytest.mark.parametrize("overrides", [5, [5], b"seed=1", [b"seed=1"], [None], 0.5])
+def test_overrides_of_another_kind_get_a_sentence(overrides):
+    with pytest.raises(UsageError, match="expected overrides as keys with values, or as KEY=VALUE strings; received "):
+        make_config({}, overrides)
+
+
+@pytest.mark.parametrize("source", [5, b"base", ["base"], None, 0.5])
+def test_a_configuration_of_another_kind_gets_a_sentence(source):
+    with pytest.raises(UsageError, match=r"expected a configuration: a YAML file, a name such as 'base', .* received "):
+        make_config(source)
