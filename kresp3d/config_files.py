@@ -7,6 +7,7 @@ name of one is its path in there without the suffix, such as `base` or `paper/sy
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import os
 import re
@@ -55,7 +56,7 @@ def find_config(config: str | os.PathLike[str], folder: Path | None = None) -> P
         'rgb.yaml'
     """
     path = location(config) if folder is None else folder / config
-    if path.is_file():
+    if _is_file(path):
         return path
     configs = packaged_configs()
     as_written = Path(config).as_posix()
@@ -66,6 +67,16 @@ def find_config(config: str | os.PathLike[str], folder: Path | None = None) -> P
         logger.info("%s is not here; the configuration named %s is used, which comes with kresp3d", path, in_clone[1])
         return configs[in_clone[1]]
     raise UsageError(f"configuration file not found: {path}; {_nearest(as_written, configs)}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        # Text that is longer than a name may be, most likely a configuration itself.
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def first_comment(path: Path) -> str:

@@ -26,7 +26,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -47,6 +47,10 @@ from kresp3d.storage import location, reason
 _COLUMNS = ("name", "label", "group", "split")
 #: Begins the sentence of a training whose folder cannot be written into.
 CANNOT_WRITE = "cannot write into"
+#: What to do, for programs and for the command line.
+RESUME = "resume=True (--resume)"
+OVERWRITE = "overwrite=True (--overwrite)"
+OTHER_FOLDER = "give another folder by out= (--out)"
 _PREPARE = "prepare the same videos again by `kresp3d data prepare`"
 _OWN = (
     *("environment.json", "catalog.csv", "classes.txt", "checkpoints", "logs"),
@@ -82,9 +86,10 @@ class RunFolder:
         """
         run = cls(path)
         run.check_free(overwrite=overwrite)
-        run._clear()
-        path.mkdir(parents=True, exist_ok=True)
-        write_text(run.config_file, _with_precision(config, _fast_precision()).to_yaml())
+        with run._writable():
+            run._clear()
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(run.config_file, _with_precision(config, _fast_precision()).to_yaml())
         return run
 
     def settled(self, config: Config, notes: Sequence[str]) -> RunFolder:
@@ -99,20 +104,24 @@ class RunFolder:
         Raises:
             KrespError: If it may not; see `create`.
         """
+        with self._writable():
+            self._check_free(overwrite)
+
+    def _check_free(self, overwrite: bool) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise KrespError(f"{self.path} is a file; a run needs a folder")
+            raise KrespError(f"{self.path} is a file, and a run needs a folder; {OTHER_FOLDER}")
         # Without a configuration even a file of a run's name is somebody else's.
         own = (LOCK, *_OWN, *_RESULTS) if self.config_file.exists() else (LOCK,)
         names = sorted(p.name for p in self.path.iterdir())
         foreign = [name for name in names if name not in own and not name.startswith((PART, _EVALUATION))]
         if foreign:
-            raise KrespError(f"{self.path} holds something that is no part of a run ({foreign[0]}); give another --out")
+            raise KrespError(f"{self.path} holds something that is no part of a run ({foreign[0]}); {OTHER_FOLDER}")
         if not overwrite and (self.checkpoints.exists() or self.model_file.exists()):
             raise KrespError(
-                f"{self.path} holds a run already; go on with it by --resume, begin anew by --overwrite, "
-                "or give another folder by --out"
+                f"{self.path} holds a run already; go on with it by {RESUME}, begin anew by {OVERWRITE}, or "
+                f"{OTHER_FOLDER}"
             )
 
     @classmethod
@@ -147,7 +156,7 @@ class RunFolder:
             raise UsageError(
                 f"{self.path} was begun with {key}={mine}, received {other}"
                 + (f" (and {len(changed) - 1} other keys differ)" if len(changed) > 1 else "")
-                + "; resume with the same configuration, or train in another folder by --out"
+                + f"; resume with the same configuration, or {OTHER_FOLDER}"
             )
         return config
 
@@ -308,7 +317,7 @@ class RunFolder:
             KrespError: If it is not; its weights would have the right shapes.
         """
         if self.environment.get("network_format") != VERSION:
-            raise KrespError(f"{self.path} {OTHER_WIRING}; train from scratch by --overwrite")
+            raise KrespError(f"{self.path} {OTHER_WIRING}; train from scratch by {OVERWRITE}")
 
     @property
     def has_data(self) -> bool:
@@ -382,22 +391,32 @@ class RunFolder:
         except (OSError, tf.errors.OpError) as error:
             raise KrespError(
                 f"{CANNOT_WRITE} {self.path}: {reason(error)}; what was finished before is kept. "
-                "Make room or put the permissions right, then go on by --resume"
+                f"Make room or put the permissions right, then go on by {RESUME}"
             ) from error
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        """Turn a failure to begin a run in this folder into a sentence that names it."""
+        try:
+            yield
+        except OSError as error:
+            raise KrespError(f"{CANNOT_WRITE} {self.path}: {reason(error)}; {OTHER_FOLDER}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training into this folder, which is made where it is missing.
 
         Raises:
-            KrespError: If one does already.
+            KrespError: If one does already, or the folder cannot be made or written into.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, f"training in {self.path}; wait for it, or give another --out"):
-            # Only training writes networks, so these are from one that was killed.
-            for file in (self.model_file, self.start_file):
-                for left in self.path.glob(f"{PART}*-{file.name}"):
-                    left.unlink()
+        with ExitStack() as held:
+            with self._writable():
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.path, f"training in {self.path}; wait for it, or {OTHER_FOLDER}"))
+                # Only training writes networks, so these are from one that was killed.
+                for file in (self.model_file, self.start_file):
+                    for left in self.path.glob(f"{PART}*-{file.name}"):
+                        left.unlink()
             yield
 
 

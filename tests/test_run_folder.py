@@ -63,6 +63,19 @@ def test_what_is_no_run_is_never_touched(tmp_path, name):
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+def test_a_folder_that_cannot_be_made_gets_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    sentence = r"^cannot write into .*; give another folder by out= \(--out\)$"
+    for path in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+        with pytest.raises(KrespError, match=sentence):
+            RunFolder.create(path, Config())
+        with pytest.raises(KrespError, match=sentence), RunFolder(path).locked():
+            raise AssertionError("held what is not there")
+    # What fails while the folder is held is not its fault.
+    with pytest.raises(OSError, match="another thing"), RunFolder(tmp_path / "run").locked():
+        raise OSError("another thing")
+
+
 def test_what_differs_from_the_configuration_of_the_run_is_named(tmp_path):
     run = RunFolder.create(tmp_path, Config())
     run.check_config(Config())
@@ -163,7 +176,7 @@ def test_a_training_of_another_wiring_does_not_go_on(tmp_path, found):
     file = run.path / "environment.json"
     values = json.loads(file.read_text())
     file.write_text(json.dumps({**values, "network_format": found}))
-    with pytest.raises(KrespError, match=r"feature residual .*; train from scratch by --overwrite"):
+    with pytest.raises(KrespError, match=r"feature residual .*; train from scratch by overwrite=True \(--overwrite\)"):
         RunFolder.open(run.path).check_wiring()
 
 

@@ -105,7 +105,7 @@ def _check(address: Address) -> None:
     if reason is not None:
         raise KrespError(
             f"data.service: nobody answers at {address} ({reason}); start `kresp3d data serve` there, and workers by "
-            f"`kresp3d data serve --dispatcher {address}`. What was finished is kept, for --resume"
+            f"`kresp3d data serve --dispatcher {address}`. What was finished is kept, for resume=True (--resume)"
         )
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kresp3d.config import TrainingConfig
 from kresp3d.errors import KrespError
 from kresp3d.files import PART, at_hand, publish, put_together, remove
+from kresp3d.run_folder import OVERWRITE
 
 #: Checkpoints are called this and the epoch's number.
 _NAME = "epoch"
@@ -135,7 +136,7 @@ class Checkpoints:
         if epochs:
             raise KrespError(
                 f"every checkpoint in {self._folder} is damaged: there is nothing to go on from; train anew by "
-                "--overwrite"
+                f"{OVERWRITE}"
             )
         return None
 
@@ -180,5 +181,5 @@ class Checkpoints:
 def _foreign(path: Path, reason: str) -> KrespError:
     return KrespError(
         f"the checkpoint {path} is of another network, optimiser or version of kresp3d ({reason}); resume with the "
-        "version that began the run, or train from scratch by --overwrite"
+        f"version that began the run, or train from scratch by {OVERWRITE}"
     )

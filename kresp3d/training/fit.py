@@ -27,7 +27,7 @@ from kresp3d.inference.keras_engine import load_network_file
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.transforms import recompute_blocks
 from kresp3d.phases import epochs_before
-from kresp3d.run_folder import RunFolder, code_digest, package_versions
+from kresp3d.run_folder import OVERWRITE, RESUME, RunFolder, code_digest, package_versions
 from kresp3d.text import clock
 from kresp3d.training.averages import AveragedValidation
 from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_outcome
@@ -146,7 +146,7 @@ def _train(
     if resume and restored is None and run.model_file.is_file():
         raise KrespError(
             f"{run.path} has a network but no checkpoint to go on from; "
-            f"measure it by `kresp3d evaluate {run.path}`, or train anew by --overwrite"
+            f"measure it by `kresp3d evaluate {run.path}`, or train anew by {OVERWRITE}"
         )
     progress = restored or Progress()
     phase = phases[-1] if phases else None
@@ -226,7 +226,7 @@ def _train(
             "finished is kept"
         ) from error
     except KeyboardInterrupt:
-        console.print(f"Interrupted after epoch {progress.epoch}; go on with --resume.")
+        console.print(f"Interrupted after epoch {progress.epoch}; go on with {RESUME}.")
         raise
     finally:
         closing.close()
@@ -268,7 +268,7 @@ def losing_workers(config: TrainingConfig) -> Iterator[None]:
         reason = next((line for line in lines if "aborted by" in line), lines[-1] if lines else "")
         raise KrespError(
             "another worker has ended, or cannot be reached any more; what was finished is kept. Start the same "
-            f"command on all hosts again, with --resume. TensorFlow says: {reason[:200]}"
+            f"command on all hosts again, with {RESUME}. TensorFlow says: {reason[:200]}"
         ) from error
 
 

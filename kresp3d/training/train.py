@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kresp3d.arguments import check_path, whole_number
 from kresp3d.config import Config, Overrides, make_config
 from kresp3d.data.index import Records, reading
 from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.run import Run
 from kresp3d.last_words import last_words
 from kresp3d.phases import epochs_before
-from kresp3d.run_folder import RunFolder, command_line
+from kresp3d.run_folder import OVERWRITE, RESUME, RunFolder, command_line
 from kresp3d.storage import location
 from kresp3d.training.cluster import Cluster
 from kresp3d.training.plan import Videos, doubts, settle
@@ -54,8 +55,8 @@ def train(
     Args:
         config: A YAML file; a configuration; or keys and values, laid over the defaults. `None` takes the one of `out`,
             to resume.
-        overrides: Keys with values, such as `{"training.epochs": 5, "model.blocks": [1, 1]}`, laid over it; or
-            `KEY=VALUE` strings as of `--set`.
+        overrides: Keys with values, such as `{"training.epochs": 5, "model.blocks": [1, 1]}`, laid over it; or one or
+            several `KEY=VALUE` strings as of `--set`.
         out: The run folder; by default `runs/NAME` for the configuration's `name`.
         resume: Go on from the last finished epoch, if `out` holds a run. With more epochs, another learning rate or
             batch size and the like it goes on in a new phase, whose learning rate rises and falls over the epochs that
@@ -71,18 +72,19 @@ def train(
 
     Raises:
         UsageError: If the arguments or the configuration are not accepted, or differ from those of a resumed run.
-        KrespError: If `out` holds something else, there is nothing to train on, or the training fails; what was
-            finished is kept.
+        KrespError: If `out` holds something else or cannot be written into, there is nothing to train on, or the
+            training fails; what was finished is kept.
     """
     if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other")
-    if until is not None and until < 1:
-        raise UsageError(f"until must be an epoch, at least 1; received {until!r}")
+        raise UsageError(f"{RESUME} and {OVERWRITE} exclude each other")
+    until = None if until is None else whole_number("until (--until)", until)
+    if out is not None:
+        check_path(out, "the path of a run folder as out= (--out)")
     folder = None if out is None else location(out)
     if config is None:
         config = _config_of(folder, resume)
     name = str(config) if isinstance(config, str | os.PathLike) else "the configuration"
-    config = make_config(config, overrides or ())
+    config = make_config(config, () if overrides is None else overrides)
     if console is None:
         console = Console(highlight=False, soft_wrap=True)
     cluster = Cluster.of(config.training)
@@ -95,7 +97,7 @@ def train(
             # Before anything is deleted: this may be the configuration of the very run that would be overwritten.
             raise UsageError(
                 f"{name} is of a run that compressed a network (compress.methods); begin another one by "
-                "`kresp3d compress RUN`, or train from scratch with --set compress.methods=[]"
+                "`kresp3d compress RUN`, or train from scratch with the override (--set) compress.methods=[]"
             )
         run.check_free(overwrite=overwrite)
 
@@ -137,7 +139,9 @@ def _planned(run: RunFolder, records: Records, console: Console) -> RunFolder:
 def _config_of(folder: Path | None, resume: bool) -> Path:
     """The configuration of a run that is resumed."""
     if folder is None or not resume:
-        raise UsageError("expected a configuration (--config), such as configs/base.yaml, or --resume with --out RUN")
+        raise UsageError(
+            f"expected a configuration (--config), such as 'base', or {RESUME} with a run folder as out= (--out)"
+        )
     file = RunFolder(folder).config_file
     if not file.is_file():
         raise UsageError(f"{folder} holds no run to resume; expected a configuration (--config) to begin one")

@@ -57,5 +57,5 @@ def test_a_network_s_own_numbers_are_enough_and_the_rest_is_the_paper_s():
 def test_refuses_what_makes_no_clip_in_one_sentence(values, word):
     with pytest.raises(UsageError, match=rf"^ClipFormat: {word}: [^\n]+, received [^\n]+$"):
         ClipFormat(**{"frames": 4, "size": 16, **values})
-    with pytest.raises(UsageError, match="ClipFormat: size: .*required"):
+    with pytest.raises(UsageError, match=r"ClipFormat: size: .*required$"):
         ClipFormat(frames=4)

@@ -76,7 +76,7 @@ def test_training_on_a_full_disk_keeps_what_is_finished_and_goes_on(mount, confi
     space = os.statvfs(disk)
     mount(f"size={(space.f_blocks - space.f_bfree) * space.f_frsize + 16_384}")
     error = fails([*command, "--resume"], capfd)
-    assert "cannot write into" in error and "go on by --resume" in error
+    assert "cannot write into" in error and "go on by resume=True (--resume)" in error
     assert (disk / "run" / "history.csv").read_text().count("\n") == 2
     mount("size=8m")
     assert main([str(word) for word in [*command, "--resume"]]) == 0
