@@ -8,38 +8,33 @@ runs/NAME/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from kresp3d.config import Config, changed_keys, load_config
-from kresp3d.errors import KrespError, UsageError
-from kresp3d.files import locked, names_in, remove, write_text
+from kresp3d.experiments.folder import ExperimentFolder
 from kresp3d.reproduction.tables import ROWS, TABLES, rows_of
 from kresp3d.training.process import Training
 
 _RESULTS = ("results.csv", "tables.csv", "claims.csv", "report.md", "figures")
-# `config.yaml` would make the folder a run, into which `kresp3d train --resume` goes.
-_CONFIG = "reproduction.yaml"
-_OWN = (_CONFIG, *_RESULTS, *ROWS)
 
 
 @dataclass(frozen=True)
-class ReproductionFolder:
-    """A reproduction on disk. `path` is its folder."""
+class ReproductionFolder(ExperimentFolder):
+    """A reproduction on disk. `path` is its folder. The number of seeds and the tables may change when it goes on."""
 
-    path: Path
-
-    @property
-    def config_file(self) -> Path:
-        """The configuration that all trainings share."""
-        return self.path / _CONFIG
+    noun = "a reproduction"
+    doing = "reproducing"
+    config_name = "reproduction.yaml"
 
     @property
-    def report_file(self) -> Path:
-        """The report."""
-        return self.path / "report.md"
+    def parts(self) -> tuple[str, ...]:
+        """The results, and a folder for each row."""
+        return (*_RESULTS, *ROWS)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a training in it."""
+        return bool(self.begun())
 
     def training(self, row: str, seed: int) -> Training:
         """The training of a row with a seed, begun or not."""
@@ -63,58 +58,3 @@ class ReproductionFolder:
             if table.number in asked
             or begun & set(table.rows) - set(rows_of(other.number for other in TABLES if other is not table))
         )
-
-    def check(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make sure that a reproduction may begin here, or go on. Nothing is written.
-
-        Raises:
-            KrespError: If the folder holds something else, or a reproduction and nothing says what to do with it.
-            UsageError: If it is to go on with another configuration; the number of seeds and the tables may change.
-        """
-        names, foreign = names_in(self.path, _OWN, "a reproduction")
-        # Without a configuration even a file of such a name is somebody else's.
-        if foreign or (not self.config_file.is_file() and set(names) & set(_OWN)):
-            what = (foreign or sorted(set(names) & set(_OWN)))[0]
-            raise KrespError(
-                f"{self.path} holds something that is no part of a reproduction ({what}); give another --out"
-            )
-        if self.config_file.is_file() and resume:
-            self._check_config(config)
-        elif self.begun() and not overwrite:
-            raise KrespError(
-                f"{self.path} holds a reproduction already; go on with it by --resume, begin anew by --overwrite, "
-                "or give another folder by --out"
-            )
-
-    def begin(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder ready; one that goes on stays as it is. For whoever holds its lock.
-
-        Raises:
-            KrespError: As `check`.
-            UsageError: As `check`.
-        """
-        self.check(config, resume=resume, overwrite=overwrite)
-        if self.config_file.is_file() and resume:
-            return
-        # The configuration goes last: with it the rest is known for a reproduction's, should this be interrupted.
-        for name in reversed(_OWN):
-            remove(self.path / name)
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config_file, config.to_yaml())
-
-    def _check_config(self, config: Config) -> None:
-        changed = changed_keys(load_config(self.config_file), config, besides=("tune",))
-        if changed:
-            shown = [f"{key}={mine} (now {yours})" for key, mine, yours in changed[:3]]
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            raise UsageError(
-                f"{self.path} was begun with {', '.join(shown)}{more}; resume with the same configuration, "
-                "or give another --out"
-            )
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from a reproduction into this folder, which is made where it is missing."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, f"reproducing into {self.path}; wait for it, or give another --out"):
-            yield

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from kresp3d.config import SYNTHETIC, Config
 from kresp3d.data.splits import count
 from kresp3d.evaluation.figures import save
+from kresp3d.experiments.cost import Cost, Survey
+from kresp3d.experiments.settings import machine_rows, network_rows
 from kresp3d.files import write_text
-from kresp3d.machine import count_cores, cpu_model, read_text
 from kresp3d.reproduction.claims import LEVEL, POWER, Comparison, Judgement, judge
-from kresp3d.reproduction.cost import Cost, Survey
 from kresp3d.reproduction.figures import table_figure
 from kresp3d.reproduction.folder import ReproductionFolder
 from kresp3d.reproduction.results import MEASURES, Mean, Results, write_claims, write_results, write_tables
@@ -39,7 +37,7 @@ class Facts:
     survey: Survey
 
 
-def write_all(folder: ReproductionFolder, results: Results, facts: Facts) -> list[Judgement]:
+def write_all(folder: ReproductionFolder, results: Results, facts: Facts) -> None:
     """Write the CSV files, the figures and the report, in place of those of an earlier state."""
     judgements = judge(results.scores(), results.tables)
     costs = facts.survey.costs
@@ -49,7 +47,6 @@ def write_all(folder: ReproductionFolder, results: Results, facts: Facts) -> lis
     for number in results.tables:
         save(table_figure(find_table(number), results), folder.path / "figures" / f"table_{number}.png")
     write_text(folder.report_file, _markdown(folder, results, judgements, facts))
-    return judgements
 
 
 def _markdown(folder: ReproductionFolder, results: Results, judgements: Sequence[Judgement], facts: Facts) -> str:
@@ -267,51 +264,15 @@ def _failed(results: Results) -> list[str]:
 
 def _setting_rows(folder: ReproductionFolder, results: Results, facts: Facts) -> list[list[str]]:
     base = results.base
-    model, training = base.model, base.training
-    seconds = sum(result.seconds for result in results.trainings)
-    cpu = cpu_model(read_text("/proc/cpuinfo")) or platform.machine()
-    gpus = f", {', '.join(facts.survey.gpus)}" if facts.survey.gpus else ""
     # Without validation videos, training cannot know the best one.
-    kept = training.keep if facts.videos.get("validation") else "last"
+    kept = base.training.keep if facts.videos.get("validation") else "last"
+    done = (folder.training(result.row, result.seed) for result in results.with_status("done"))
     rows = [
-        (
-            "network",
-            f"width {model.width}, blocks {list(model.blocks)}, fc1 {model.fc1}, stem pool {_word(model.stem_pool)}",
-        ),
-        (
-            "clip",
-            f"{model.frames} frames of {model.size}×{model.size}, stride {base.clip.frame_stride} at "
-            f"{base.data.fps:g} fps",
-        ),
-        (
-            "training",
-            f"{training.epochs} epochs, batch {training.batch_size}, {training.optimizer}, learning rate "
-            f"{training.learning_rate:g}, {training.precision}, {kept} epoch kept",
-        ),
+        *network_rows(base, kept),
         ("seeds", ", ".join(map(str, results.seeds))),
-        ("machine", f"{cpu}, {count(count_cores(), 'core')}{gpus}"),
-        ("versions", _versions(folder, results)),
-        ("training in all", f"{clock(seconds)} ({seconds:.0f} s)"),
-        ("written", datetime.now(UTC).isoformat(sep=" ", timespec="minutes")),
+        *machine_rows(facts.survey.gpus, done, sum(result.seconds for result in results.trainings)),
     ]
     return [["", ""], ["---", "---"], *([name, value] for name, value in rows if value)]
-
-
-def _word(value: bool) -> str:
-    return "yes" if value else "no"
-
-
-def _versions(folder: ReproductionFolder, results: Results) -> str:
-    """The versions that trained; several where they changed between trainings."""
-    found: dict[str, None] = {}
-    for result in results.with_status("done"):
-        environment = folder.training(result.row, result.seed).run.environment
-        packages = environment["packages"]
-        found[
-            f"kresp3d {environment['kresp3d']}, TensorFlow {packages['tensorflow']}, Keras {packages['keras']}, "
-            f"Python {environment['python']}"
-        ] = None
-    return "; ".join(found)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

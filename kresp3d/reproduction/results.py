@@ -8,16 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
 from kresp3d.config import Config
+from kresp3d.experiments.cost import Cost
+from kresp3d.experiments.jobs import Status
 from kresp3d.files import write_text
 from kresp3d.reproduction.claims import Judgement
-from kresp3d.reproduction.cost import Cost
 from kresp3d.reproduction.tables import find_table, rows_of
 from kresp3d.training.process import Training
-
-Status = Literal["done", "failed", "running", "unfinished", "waiting"]
 
 #: The measured shares, by their names in `metrics.json`.
 MEASURES = ("clip_top1", "clip_top5", "video_top1", "video_top5")
@@ -104,26 +103,18 @@ class Results:
         return Mean(tuple(value for _, value in sorted(self.scores(measure)[row].items())))
 
 
-def read_result(
-    training: Training, row: str, seed: int, epochs: int, *, is_running: bool = False, failure: str | None = None
-) -> Result:
+def read_result(training: Training, row: str, seed: int, status: Status, reason: str = "") -> Result:
     """Read what a run folder says of a training.
 
     Args:
         training: The training.
         row: Its row.
         seed: Its seed.
-        epochs: With how many epochs it is finished.
-        is_running: Whether it runs.
-        failure: Why its last try failed, if it did.
+        status: How it stands.
+        reason: Why its last try failed, if it did.
     """
-    epoch, seconds = training.epoch, training.seconds
-    if training.is_done(epochs):
-        return Result(row, seed, "done", epoch, seconds, _scores(training.metrics()))
-    if failure is not None:
-        return Result(row, seed, "failed", epoch, seconds, reason=failure)
-    status: Status = "running" if is_running else "unfinished" if training.path.exists() else "waiting"
-    return Result(row, seed, status, epoch, seconds)
+    scores = _scores(training.metrics()) if status == "done" else None
+    return Result(row, seed, status, training.epoch, training.seconds, scores, reason if status == "failed" else "")
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float | None]:

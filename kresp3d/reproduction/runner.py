@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from kresp3d.config import Config
-from kresp3d.files import log_file
+from kresp3d.experiments.jobs import Callback, Jobs, nothing
 from kresp3d.reproduction.folder import ReproductionFolder
 from kresp3d.reproduction.results import Result, Results, read_result
 from kresp3d.reproduction.tables import row_config, rows_of
-from kresp3d.training import process as processes
 from kresp3d.training.process import Training
-
-
-@dataclass(frozen=True)
-class _Running:
-    row: str
-    seed: int
-    training: Training
-    process: subprocess.Popen[bytes]
-    log_begun: int
-    closing: ExitStack
 
 
 @dataclass
@@ -43,8 +25,6 @@ class Runner:
         tables: Numbers of tables.
         seeds: Trainings of each row.
         jobs: Trainings at a time; with more than one, each has its share of the cores.
-        on_epoch: Called when a training has finished an epoch.
-        on_change: Called when a training has begun or ended.
     """
 
     folder: ReproductionFolder
@@ -52,10 +32,18 @@ class Runner:
     tables: Sequence[int]
     seeds: int
     jobs: int = 1
-    on_epoch: Callable[[], None] = lambda: None
-    on_change: Callable[[], None] = lambda: None
-    _running: dict[int, _Running] = field(default_factory=dict, init=False)
-    _failures: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
+    trainings: Jobs[tuple[str, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trainings = Jobs(
+            training=lambda key: self.folder.training(*key),
+            begin=self._begin,
+            epochs=self.base.training.epochs,
+            jobs=self.jobs,
+        )
+
+    def _begin(self, key: tuple[str, int], training: Training) -> None:
+        training.write_config(row_config(self.base, *key))
 
     @property
     def planned(self) -> list[tuple[str, int]]:
@@ -73,80 +61,10 @@ class Runner:
         return Results(self.base, tables, tuple(self._result(row, seed) for row, seed in keys))
 
     def _result(self, row: str, seed: int) -> Result:
+        key = (row, seed)
         training = self.folder.training(row, seed)
-        is_running = any(running.training == training for running in self._running.values())
-        failure = self._failures.get((row, seed))
-        epochs = self.base.training.epochs
-        return read_result(training, row, seed, epochs, is_running=is_running, failure=failure)
+        return read_result(training, row, seed, self.trainings.status(key), self.trainings.failures.get(key, ""))
 
-    def run(self) -> None:
-        """Train until all is done or has failed. Where this is interrupted, the trainings are too."""
-        waiting = deque(key for key in self.planned if not self._is_done(self.folder.training(*key)))
-        cores = share_cores(sorted(os.sched_getaffinity(0)), self.jobs)
-        shown: dict[int, int] = {}
-        try:
-            while waiting or self._running:
-                for slot in range(self.jobs):
-                    if slot not in self._running and waiting:
-                        self._running[slot] = self._start(*waiting.popleft(), cores[slot] if self.jobs > 1 else None)
-                        self.on_change()
-                time.sleep(processes.POLL)
-                for slot, running in list(self._running.items()):
-                    if running.process.poll() is not None:
-                        del self._running[slot]
-                        self._finish(running)
-                        self.on_change()
-                epochs = {slot: running.training.epoch for slot, running in self._running.items()}
-                if epochs != shown:
-                    shown = epochs
-                    self.on_epoch()
-        finally:
-            processes.end(running.process for running in self._running.values())
-            for running in self._running.values():
-                running.closing.close()
-            self._running.clear()
-
-    def _is_done(self, training: Training) -> bool:
-        is_done = training.is_done(self.base.training.epochs)
-        if is_done:
-            # What a kill after the last epoch left.
-            training.remove_checkpoints()
-        return is_done
-
-    def _start(self, row: str, seed: int, cores: frozenset[int] | None) -> _Running:
-        training = self.folder.training(row, seed)
-        training.write_config(row_config(self.base, row, seed))
-        closing = ExitStack()
-        log_begun = training.log_size
-        log = closing.enter_context(log_file(training.log))
-        process = closing.enter_context(processes.start(training.command(), log, cores))
-        return _Running(row, seed, training, process, log_begun, closing)
-
-    def _finish(self, running: _Running) -> None:
-        running.closing.close()
-        code = running.process.returncode
-        if not self._is_done(running.training):
-            self._failures[running.row, running.seed] = (
-                f"ended without being measured; see {running.training.log}"
-                if code == 0
-                else running.training.reason(code, running.log_begun)
-            )
-
-
-def share_cores(cores: Sequence[int], jobs: int) -> list[frozenset[int]]:
-    """Divide cores among jobs as evenly as can be, neighbours together; more jobs than cores take turns.
-
-    Args:
-        cores: The numbers of the cores, at least one.
-        jobs: The number of jobs.
-    """
-    if jobs >= len(cores):
-        return [frozenset({cores[job % len(cores)]}) for job in range(jobs)]
-    bounds = [job * len(cores) // jobs for job in range(jobs + 1)]
-    return [frozenset(cores[low:high]) for low, high in pairwise(bounds)]
-
-
-def continue_command(command: str) -> str:
-    """The command line that goes on where another one ended."""
-    words = [word for word in shlex.split(command) if word not in ("--overwrite", "--resume")]
-    return shlex.join([*words, "--resume"])
+    def run(self, *, on_epoch: Callback = nothing, on_change: Callback = nothing) -> None:
+        """Train what is not done; see `Jobs.run`."""
+        self.trainings.run(self.planned, on_epoch=on_epoch, on_change=on_change)

@@ -99,8 +99,8 @@ def test_a_reproduction_that_is_killed_goes_on_to_tables_and_claims(config_file,
 @pytest.fixture
 def no_survey(monkeypatch):
     """Counts nothing, which takes a process with TensorFlow."""
+    from kresp3d.experiments.cost import Cost, Survey
     from kresp3d.reproduction import reproduce
-    from kresp3d.reproduction.cost import Cost, Survey
 
     def survey(models, classes):
         return Survey({row: Cost(1, 1) for row in models}, ())
@@ -125,7 +125,7 @@ def test_a_failed_training_is_named_and_exits_with_1(config_file, tmp_path, no_s
 def test_ctrl_c_says_how_to_go_on_and_leaves_a_report(config_file, tmp_path, no_survey, monkeypatch, capsys):
     from kresp3d.reproduction.runner import Runner
 
-    def interrupted(self):
+    def interrupted(self, **callbacks):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Runner, "run", interrupted)
@@ -179,8 +179,8 @@ def test_mistakes_get_a_sentence(arguments, code, words, config_file, tmp_path, 
 
 
 def test_trainings_do_not_fight_for_a_gpu(config_file, tmp_path, monkeypatch, capsys):
+    from kresp3d.experiments.cost import Survey
     from kresp3d.reproduction import reproduce
-    from kresp3d.reproduction.cost import Survey
 
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
     monkeypatch.setattr(reproduce, "survey", lambda models, classes: Survey({}, ("NVIDIA H100",)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kresp3d.config import parse_config
-from kresp3d.reproduction.cost import Cost, Survey
+from kresp3d.experiments.cost import Cost, Survey
 from kresp3d.reproduction.report import Facts
 from kresp3d.reproduction.results import Result, Results
 from kresp3d.reproduction.tables import ROWS, rows_of

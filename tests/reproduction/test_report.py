@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from kresp3d.experiments.cost import Survey
 from kresp3d.reproduction import report as report_module
 from kresp3d.reproduction.claims import judge
-from kresp3d.reproduction.cost import Survey
 from kresp3d.reproduction.folder import ReproductionFolder
 from kresp3d.reproduction.report import detectable_words, write_all
 

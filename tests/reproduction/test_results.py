@@ -30,21 +30,20 @@ def finish(training, epochs=2, classes=10):
 
 
 def test_the_files_say_how_far_a_training_is(training):
-    assert read_result(training, "rgb", 0, 2).status == "waiting"
-    assert read_result(training, "rgb", 0, 2, is_running=True).status == "running"
     finish(training, epochs=1)
-    assert (read_result(training, "rgb", 0, 2).status, read_result(training, "rgb", 0, 2).epochs) == ("unfinished", 1)
-    failed = read_result(training, "rgb", 0, 2, failure="no memory")
+    unfinished = read_result(training, "rgb", 0, "unfinished")
+    assert (unfinished.status, unfinished.epochs, unfinished.scores) == ("unfinished", 1, None)
+    failed = read_result(training, "rgb", 0, "failed", "no memory")
     assert (failed.status, failed.reason, failed.scores) == ("failed", "no memory", None)
     finish(training)
-    done = read_result(training, "rgb", 0, 2, failure="no memory")
+    done = read_result(training, "rgb", 0, "done", "no memory")
     assert (done.status, done.epochs, done.seconds, done.reason) == ("done", 2, 12.5, "")
     assert done.scores == {"clip_top1": 0.4, "clip_top5": 0.8, "video_top1": 0.5, "video_top5": 0.9}
 
 
 def test_top_5_of_five_classes_is_no_score(training):
     finish(training, classes=5)
-    assert read_result(training, "rgb", 0, 2).scores == {
+    assert read_result(training, "rgb", 0, "done").scores == {
         **{"clip_top1": 0.4, "clip_top5": None, "video_top1": 0.5, "video_top5": None}
     }
 

@@ -7,11 +7,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from kresp3d.experiments.jobs import share_cores
 from kresp3d.reproduction.folder import ReproductionFolder
-from kresp3d.reproduction.runner import Runner, continue_command, share_cores
+from kresp3d.reproduction.runner import Runner
 from kresp3d.training import process as processes
 
 #: What a training would leave. It fails while a file of the row's name is beside the reproduction, and waits for `go`.
@@ -110,9 +109,12 @@ def test_several_run_at_a_time_on_cores_of_their_own(make_runner, tmp_path):
     (tmp_path / "wait").touch()
     runner = make_runner(jobs=2)
     seen = []
-    runner.on_change = lambda: seen.append([r.row for r in runner.results().with_status("running")])
+
+    def look():
+        seen.append([result.row for result in runner.results().with_status("running")])
+
     threading.Thread(target=lambda: (time.sleep(0.5), (tmp_path / "wait").unlink())).start()
-    runner.run()
+    runner.run(on_change=look)
     assert max(seen, key=len) == ["residual", "residual_s2"] and runner.results().is_complete
     logs = [runner.folder.training(row, 0).log.read_text() for row in ("residual", "residual_s2")]
     cores = share_cores(sorted(processes.os.sched_getaffinity(0)), 2)
@@ -126,27 +128,11 @@ def test_an_interruption_ends_the_trainings(make_runner, tmp_path):
 
     def interrupt():
         if len(runner.results().with_status("running")) == 2:
-            started.extend(running.process for running in runner._running.values())
+            started.extend(runner.trainings.processes)
             raise KeyboardInterrupt
 
     started = []
-    runner.on_change = interrupt
     with pytest.raises(KeyboardInterrupt):
-        runner.run()
+        runner.run(on_change=interrupt)
     assert len(started) == 2 and all(process.returncode is not None for process in started)
     assert runner.results().with_status("running", "done", "failed") == []
-
-
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=64, unique=True), st.integers(1, 70))
-def test_cores_are_shared_evenly(cores, jobs):
-    shares = share_cores(sorted(cores), jobs)
-    assert len(shares) == jobs and set().union(*shares) <= set(cores)
-    sizes = [len(share) for share in shares]
-    assert min(sizes) >= 1 and max(sizes) - min(sizes) <= 1
-    if jobs <= len(cores):
-        assert sum(sizes) == len(set().union(*shares)) == len(cores)
-
-
-def test_the_command_that_goes_on():
-    assert continue_command("kresp3d reproduce -c a.yaml --overwrite") == "kresp3d reproduce -c a.yaml --resume"
-    assert continue_command("kresp3d reproduce --resume -c a.yaml") == "kresp3d reproduce -c a.yaml --resume"

@@ -7,9 +7,9 @@ import pytest
 
 from kresp3d.config import ModelConfig
 from kresp3d.errors import UsageError
+from kresp3d.experiments.cost import survey
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.profile import profile
-from kresp3d.reproduction.cost import survey
 
 
 def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tmp_path):
@@ -19,7 +19,7 @@ def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tm
     program = (
         "import sys\n"
         "from kresp3d.config import ModelConfig\n"
-        "from kresp3d.reproduction.cost import survey\n"
+        "from kresp3d.experiments.cost import survey\n"
         f"tiny = {tiny!r}\n"
         "if __name__ == '__main__':\n"
         "    models = {'rgb': ModelConfig(modality='rgb', **tiny), 'full3d': ModelConfig(variant='full3d', **tiny)}\n"

@@ -1,0 +1,1 @@
+"""Many trainings, each in a process of its own: what they share."""
