@@ -89,7 +89,7 @@ class RunFolder:
         with run._writable():
             run._clear()
             path.mkdir(parents=True, exist_ok=True)
-            write_text(run.config_file, _with_precision(config, _fast_precision()).to_yaml())
+            write_text(run.config_file, settle_precision(config).to_yaml())
         return run
 
     def settled(self, config: Config, notes: Sequence[str]) -> RunFolder:
@@ -418,6 +418,11 @@ class RunFolder:
                     for left in self.path.glob(f"{PART}*-{file.name}"):
                         left.unlink()
             yield
+
+
+def settle_precision(config: Config) -> Config:
+    """The configuration with the precision that this machine trains in, where it says `auto`."""
+    return _with_precision(config, _fast_precision())
 
 
 def _with_precision(config: Config, precision: str) -> Config:

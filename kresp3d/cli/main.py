@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("kresp3d.cli.train", "Train a network on videos."),
     "tune": ("kresp3d.cli.tune", "Try values of chosen keys, and keep the best."),
     "reproduce": ("kresp3d.cli.reproduce", "Run the paper's experiments, and judge its claims."),
+    "crossval": ("kresp3d.cli.crossval", "Measure by cross-validation, where videos are few."),
     "evaluate": ("kresp3d.cli.evaluate", "Measure a trained network."),
     "predict": ("kresp3d.cli.predict", "Name the actions in videos."),
     "explain": ("kresp3d.cli.explain", "Show what a trained network looks at in a video."),

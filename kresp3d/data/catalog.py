@@ -72,10 +72,7 @@ def read_entries(config: DataConfig) -> list[Entry]:
         KrespError: If there are no videos, or two have the same name.
     """
     source = _source(config)
-    entries = [_printable(entry) for entry in _read(source, config)]
-    _check_names(entries, source)
-    entries = _name_groups(_of_classes(entries, config.classes, source), config.group_regex)
-    return sorted(entries, key=lambda entry: entry.name)
+    return sorted(_entries(_read(source, config), config, source), key=lambda entry: entry.name)
 
 
 def _source(config: DataConfig) -> Path:
@@ -97,10 +94,7 @@ def catalog_of(found: Sequence[Entry], config: DataConfig, source: Path) -> Cata
         UsageError: As `load_catalog`.
         KrespError: As `load_catalog`.
     """
-    entries = [_printable(entry) for entry in found]
-    _check_names(entries, source)
-    entries = _of_classes(entries, config.classes, source)
-    entries = _name_groups(entries, config.group_regex)
+    entries = _entries(found, config, source)
     entries = complete_splits(entries, validation=config.validation, test=config.test, seed=config.split_seed)
     check_leaks(entries, allow=config.allow_group_leak, where=str(source))
     check_classes(entries, str(source))
@@ -109,6 +103,13 @@ def catalog_of(found: Sequence[Entry], config: DataConfig, source: Path) -> Cata
         videos=tuple(sorted(videos, key=lambda video: video.name)),
         classes=tuple(sorted({e.label for e in entries})),
     )
+
+
+def _entries(found: Sequence[Entry], config: DataConfig, source: Path) -> list[Entry]:
+    """Name what was found, leave out what is of no wanted class, and take groups from names."""
+    entries = [_printable(entry) for entry in found]
+    _check_names(entries, source)
+    return _name_groups(_of_classes(entries, config.classes, source), config.group_regex)
 
 
 def _printable(entry: Entry) -> Entry:

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from kresp3d.errors import KrespError
 
@@ -34,6 +34,22 @@ class Entry:
     label: str
     group: str | None = None
     split: Split | None = None
+
+
+class Labelled(Protocol):
+    """A video with a class, and perhaps a group."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, unlike any other."""
+
+    @property
+    def label(self) -> str:
+        """Its class."""
+
+    @property
+    def group(self) -> str | None:
+        """The person or source that it shows, if that is known."""
 
 
 def complete_splits(entries: Sequence[Entry], *, validation: float, test: float, seed: int) -> list[Entry]:
@@ -69,7 +85,7 @@ def _set_aside(entries: Sequence[Entry], source: Split | None, target: Split, sh
         return list(entries)
     units: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in pool:
-        units[_unit(entry)][entry.label] += 1
+        units[unit_of(entry)][entry.label] += 1
     chosen = choose_units(units, share, f"{target} {seed}")
     if not chosen:
         logger.warning(
@@ -81,12 +97,12 @@ def _set_aside(entries: Sequence[Entry], source: Split | None, target: Split, sh
             "both sides, and the scores too good; name groups by data.group_regex or a CSV's group column",
             target,
         )
-    return [replace(e, split=target) if e.split == source and _unit(e) in chosen else e for e in entries]
+    return [replace(e, split=target) if e.split == source and unit_of(e) in chosen else e for e in entries]
 
 
-def _unit(entry: Entry) -> str:
+def unit_of(video: Labelled) -> str:
     """What is not taken apart: the group, or the video itself."""
-    return f"video {entry.name}" if entry.group is None else f"group {entry.group}"
+    return f"video {video.name}" if video.group is None else f"group {video.group}"
 
 
 def choose_units(units: Mapping[str, Mapping[str, int]], share: float, seed: str) -> set[str]:

@@ -5,12 +5,13 @@ The process that leads a reproduction imports no TensorFlow, which would hold me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from kresp3d.config import ModelConfig
+from kresp3d.config import Config, ModelConfig, parse_config
 from kresp3d.errors import UsageError
 
 
@@ -42,6 +43,36 @@ def survey(models: Mapping[str, ModelConfig], classes: int) -> Survey:
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_survey, dict(models), classes).result()
+
+
+def measure_rate(config: Config, classes: int, cores: Collection[int] | None = None) -> float:
+    """Measure how fast this machine trains; see `kresp3d.training.rate`.
+
+    Args:
+        config: How it trains; its precision is settled.
+        classes: Number of classes.
+        cores: The cores that may be used; all of this process's by default.
+
+    Returns:
+        Training clips a second.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure_rate, config.to_yaml(), classes, cores).result()
+
+
+def _measure_rate(config_text: str, classes: int, cores: Collection[int] | None) -> float:
+    if cores is not None:
+        # Before TensorFlow makes as many threads as there are.
+        os.sched_setaffinity(0, cores)
+    from kresp3d.quiet import quieten
+
+    quieten()
+    from kresp3d.plain_yaml import parse_yaml
+    from kresp3d.training.rate import measure_clips_per_second
+    from kresp3d.training.strategy import make_strategy
+
+    config = parse_config(parse_yaml(config_text), "the configuration")
+    return measure_clips_per_second(config, classes, make_strategy(config.training))
 
 
 def _survey(models: dict[str, ModelConfig], classes: int) -> Survey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ class ExperimentFolder(ABC):
     """The folder of many trainings that share a configuration. `path` is the folder.
 
     Attributes:
+        settles: Whether `settle` is called when the videos are known; else each training settles keys for itself.
         noun: What it holds, such as `a reproduction`.
         doing: What a process does in it, such as `reproducing`.
         config_name: The file of the configuration. No `config.yaml`: that would make the folder a run, into which
@@ -26,6 +27,7 @@ class ExperimentFolder(ABC):
     """
 
     path: Path
+    settles: ClassVar[bool] = False
     noun: ClassVar[str]
     doing: ClassVar[str]
     config_name: ClassVar[str]
@@ -91,7 +93,9 @@ class ExperimentFolder(ABC):
         write_text(self.config_file, config.to_yaml())
 
     def _check_config(self, config: Config) -> None:
-        changed = changed_keys(load_config(self.config_file), config, besides=("tune",))
+        # What was settled when the experiment began stays so.
+        settled = config.auto if self.settles else ()
+        changed = changed_keys(load_config(self.config_file), config, besides=("tune", *settled))
         if changed:
             shown = [f"{key}={mine} (now {yours})" for key, mine, yours in changed[:3]]
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -99,6 +103,10 @@ class ExperimentFolder(ABC):
                 f"{self.path} was begun with {', '.join(shown)}{more}; resume with the same configuration, "
                 "or give another --out"
             )
+
+    def settle(self, config: Config, notes: Sequence[str]) -> None:
+        """Write a configuration of which nothing is left at `auto`, with how that came about."""
+        write_text(self.config_file, "".join(f"# {note}\n" for note in notes) + config.to_yaml())
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -20,8 +20,7 @@ def prepare_with_progress(data: DataConfig, *, quiet: bool = False) -> Records:
     if data.records is not None and is_remote(data.records):
         # Rendering takes longer than to find out that there is no such store.
         location(data.records).exists()
-    with progress_bar("Rendering", quiet=quiet) as progress:
-        data = resolve_videos(data, progress=progress)
+    data = resolve_with_progress(data, quiet=quiet)
     with progress_bar("Preparing", quiet=quiet) as progress:
         return prepare(data, progress=progress)
 
@@ -40,3 +39,9 @@ def settled_for_all(config: Config) -> Config:
     for doubt in doubts(plan):
         logger.warning("%s", doubt)
     return plan.config
+
+
+def resolve_with_progress(data: DataConfig, *, quiet: bool = False) -> DataConfig:
+    """Render the embedded videos, if it is those and they are missing, and say where the videos are."""
+    with progress_bar("Rendering", quiet=quiet) as progress:
+        return resolve_videos(data, progress=progress)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from kresp3d.config import ModelConfig
+from kresp3d.config import ModelConfig, parse_config
 from kresp3d.errors import UsageError
-from kresp3d.experiments.cost import survey
+from kresp3d.experiments.cost import measure_rate, survey
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.profile import profile
 
@@ -37,3 +38,11 @@ def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tm
 def test_a_network_that_cannot_be_built_is_named():
     with pytest.raises(UsageError, match="row rgb: the network cannot be built with this configuration: "):
         survey({"rgb": ModelConfig(blocks=(1,))}, 1)
+
+
+def test_the_rate_of_training_is_measured_elsewhere_and_on_the_cores_that_are_given():
+    model = {"frames": 2, "size": 16, "width": 4, "blocks": [1], "fc1": 8}
+    config = parse_config({"model": model, "training": {"precision": "float32", "batch_size": 2}}, "test")
+    (first, *_) = os.sched_getaffinity(0)
+    assert 1 < measure_rate(config, 3, [first]) < 1e6
+    assert len(os.sched_getaffinity(0)) >= 1
