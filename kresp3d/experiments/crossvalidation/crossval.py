@@ -142,16 +142,15 @@ def _settle_config(
     cores = share_cores(sorted(os.sched_getaffinity(0)), jobs)[0] if jobs > 1 else None
     settled = settle(
         config,
-        Videos.of(smallest.videos),
+        Videos.of(smallest, config),
         lambda planned: measure_rate(settle_precision(planned), len(records.classes), cores),
     )
-    notes = [f"{choice.key} is {choice.value}: {choice.reason}" for choice in settled.choices]
-    for note in notes:
+    for note in settled.notes:
         logger.info("%s", note)
     for doubt in doubts(settled):
         logger.warning("%s", doubt)
     say(console, f"{settled}, for each fold")
-    folder.settle(settled.config, notes)
+    folder.settle(settled.config, settled.notes)
     return settled.config
 
 
