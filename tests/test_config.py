@@ -378,7 +378,7 @@ def float_keys(section: Any = Config, prefix: str = "") -> dict[str, bool]:
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
             found |= float_keys(field.annotation, f"{prefix}{name}.")
-        elif float in kinds(field.annotation):
+        elif float in kinds(field.annotation) and dict not in kinds(field.annotation):
             found[prefix + name] = tuple in kinds(field.annotation)
     return found
 
@@ -392,6 +392,12 @@ def test_numbers_that_are_not_finite_are_refused(key, value):
     text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[str(value)]
     with pytest.raises(UsageError, match=rf"'{key}(\.0)?': "):
         make_config({}, f"{key}=[{text}]" if float_keys()[key] else f"{key}={text}")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 0.0])
+def test_the_weight_of_a_class_is_a_number_above_0(value):
+    with pytest.raises(UsageError, match=rf"'training\.class_weights.*received {value}"):
+        make_config({}, {"training.class_weights": {"fall": value}})
 
 
 def test_the_keys_that_take_numbers_were_found():
