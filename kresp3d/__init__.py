@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kresp3d.data.clip_format import ClipFormat
     from kresp3d.data.video_clips import read_clips
     from kresp3d.errors import KrespError, UsageError, VideoError
     from kresp3d.inference.predictor import Prediction
@@ -32,6 +33,7 @@ __all__ = [
     "read_clips",
     "Run",
     "Prediction",
+    "ClipFormat",
     "P3DResNet",
     "layers",
     "KrespError",
@@ -45,6 +47,7 @@ _MODULES = {
     "train": "kresp3d.training.train",
     "read_clips": "kresp3d.data.video_clips",
     "Run": "kresp3d.inference.run",
+    "ClipFormat": "kresp3d.data.clip_format",
     "Prediction": "kresp3d.inference.predictor",
     "P3DResNet": "kresp3d.nn.p3d_resnet",
     "KrespError": "kresp3d.errors",
