@@ -215,7 +215,7 @@ def test_what_is_left_at_auto_is_settled_once_for_all_folds(
     monkeypatch.setattr(crossval, "measure_rate", lambda *arguments: rates.append(arguments) or 10.0)
     out = tmp_path / "folds"
     arguments = ["crossval", "-c", str(config), "--out", str(out), "--folds", "3", "--jobs", "2"]
-    arguments += ["--set", "training.epochs=auto", "--set", "training.keep=auto"]
+    arguments += [f"--set={key}=auto" for key in ("training.epochs", "training.keep", "clip.per_video")]
     assert main(arguments) == 1
     said = capsys.readouterr()
     settled = yaml.safe_load((out / "crossval.yaml").read_text())
