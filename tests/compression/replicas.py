@@ -41,7 +41,8 @@ def compressed(method: str, training: TrainingConfig) -> list[np.ndarray]:
 
 
 def main() -> None:
-    common = {"batch_size": 8, "epochs": 2, "ema": 0.5, "learning_rate": 0.05}
+    common = {"batch_size": 8, "epochs": 2, "ema": 0.5, "learning_rate": 0.05, "optimizer": "sgd"}
+    common |= {"weight_decay": 1e-4, "precision": "float32"}
     for method in ("prune", "prune-2x4", "cluster", "qat"):
         two = compressed(method, TrainingConfig(strategy="mirrored", replicas=2, **common))
         one = compressed(method, TrainingConfig(**common))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kresp3d.config import parse_config
+from kresp3d.config import load_config, parse_config
 from kresp3d.data.clip_format import ClipFormat
 from kresp3d.errors import UsageError
 
@@ -37,7 +37,7 @@ def test_a_network_s_own_numbers_are_enough_and_the_rest_is_the_paper_s():
     assert (form.step, form.frame_stride, form.fps) == (1, 1, 15.0)
     # In the paper, frames of 256 pixels become clips of 112.
     assert form.short_side == 146 == round(64 / 112 * 256)
-    assert ClipFormat(frames=32, size=112) == ClipFormat.of(parse_config({}, "the test"))
+    assert ClipFormat(frames=32, size=112) == ClipFormat.of(load_config("ucf101"))
     assert ClipFormat(frames=32, size=112, short_side=120).short_side == 120
 
 

@@ -14,7 +14,7 @@ from kresp3d.reproduction.tables import ROWS, rows_of
 @pytest.fixture
 def base():
     """What all trainings share."""
-    return parse_config({"name": "paper", "model": {"frames": 4}, "training": {"epochs": 3}}, "test")
+    return parse_config({"name": "paper", "model": {"frames": 4}, "training": {"epochs": 3, "keep": "best"}}, "test")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_the_settings_are_those_of_the_configuration_and_null_is_left_out():
     found = hyperparameters(parse_config(values, "the test"))
     assert set(found) == set(HYPERPARAMETERS) - {"training.ema"} and set(MAIN) <= set(found)
     assert (found["model.blocks"], found["model.modality"]) == ([1, 2], "rgb")
-    assert (found["training.weight_decay"], found["seed"], found["model.dropout"]) == (0.5, 3, 0.5)
+    assert (found["training.weight_decay"], found["seed"], found["model.dropout"]) == (0.5, 3, 0.2)
 
 
 @pytest.fixture
