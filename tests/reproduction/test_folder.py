@@ -65,7 +65,7 @@ def test_it_goes_on_with_the_same_configuration_alone(folder):
         UsageError, match=r"training.epochs=auto \(now 7\), training.batch_size=8 \(now 2\); resume with"
     ):
         folder.begin(config(epochs=7, batch_size=2), resume=True)
-    with pytest.raises(UsageError, match="and [12] more"):
+    with pytest.raises(UsageError, match="and 1 more"):
         folder.begin(config(epochs=7, batch_size=2, momentum=0.5, optimizer="sgd"), resume=True)
     assert folder.begun() == {"rgb": {0}} and "training.epochs" in load_config(folder.config_file).auto
 

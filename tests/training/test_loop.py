@@ -61,7 +61,19 @@ def data(seed, batches):
 def trained(how, told, *, epochs=2, **training):
     keras.utils.set_random_seed(0)
     network = P3DResNet(classes=3, frames=2, size=16, width=4, blocks=(1,), fc1=8, dropout=0.5)
-    config = parse_config({"training": {"precision": "float32", "learning_rate": 0.1, **training}}, "the test")
+    config = parse_config(
+        {
+            "training": {
+                "precision": "float32",
+                "optimizer": "sgd",
+                "learning_rate": 0.1,
+                "weight_decay": 1e-4,
+                "ema": None,
+                **training,
+            }
+        },
+        "the test",
+    )
     model = compile_model(network, config.training, 3, STEPS)
     how(model, data(0, epochs * STEPS).repeat(), data(1, 2), epochs, [told])
     return model

@@ -23,7 +23,7 @@ def test_one_device_needs_no_strategy():
 
 def test_settings_that_contradict_each_other_get_a_sentence():
     with pytest.raises(UsageError, match="batch_size 16 cannot be divided among 3 replicas; use a multiple of 3"):
-        make_strategy(TrainingConfig(replicas=3))
+        make_strategy(TrainingConfig(replicas=3, batch_size=16))
     with pytest.raises(UsageError, match=r"training\.replicas is 2, but training\.strategy is 'none'"):
         make_strategy(TrainingConfig(replicas=2, strategy="none"))
     with pytest.raises(UsageError, match="mixed_float16 does not work on several replicas; use mixed_bfloat16"):
