@@ -452,9 +452,10 @@ class Config(Section):
         """The whole configuration as plain values, as YAML has them."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def to_yaml(self) -> str:
-        """The whole configuration as YAML; `load_config` reads it back to an equal one."""
-        return yaml.safe_dump(self.to_values(), sort_keys=False, allow_unicode=True)
+    def to_yaml(self, notes: Iterable[str] = ()) -> str:
+        """The whole configuration as YAML, with the notes as comments first; `load_config` gives an equal one back."""
+        comments = "".join(f"# {note}\n" for note in notes)
+        return comments + yaml.safe_dump(self.to_values(), sort_keys=False, allow_unicode=True)
 
 
 def load_config(path: str | Path | None = None, overrides: Overrides = ()) -> Config:

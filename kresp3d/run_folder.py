@@ -94,8 +94,7 @@ class RunFolder:
 
     def settled(self, config: Config, notes: Sequence[str]) -> RunFolder:
         """The same run with a configuration of which nothing is left at `auto`, written with how that came about."""
-        comment = "".join(f"# {note}\n" for note in notes)
-        write_text(self.config_file, comment + config.to_yaml())
+        write_text(self.config_file, config.to_yaml(notes))
         return RunFolder(self.path)
 
     def check_free(self, *, overwrite: bool) -> None:

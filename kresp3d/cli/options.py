@@ -172,6 +172,17 @@ def training_options(function: Function) -> Function:
     return resume(until(overwrite(function)))
 
 
+def jobs_option(function: Function) -> Function:
+    """`--jobs N` of a command that runs many trainings, passed as `jobs`."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Trainings at a time, each with its share of the cores.",
+    )(function)
+
+
 def config_options(*, required: bool = True) -> Callable[[Function], Function]:
     """Give a command `--config FILE` and `--set KEY=VALUE`, and pass it the `config` they make.
 

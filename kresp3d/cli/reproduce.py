@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kresp3d.cli.options import ANYWHERE, config_options
+from kresp3d.cli.options import ANYWHERE, config_options, jobs_option
 
 if TYPE_CHECKING:
     from kresp3d.config import Config
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Trainings of each network, with as many seeds from the configuration's on.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Trainings at a time, each with its share of the cores.",
-)
+@jobs_option
 @click.option("--out", type=ANYWHERE, metavar="DIR", help="Folder of all.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on in the folder; nothing finished is trained again.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a reproduction.")

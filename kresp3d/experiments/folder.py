@@ -106,7 +106,7 @@ class ExperimentFolder(ABC):
 
     def settle(self, config: Config, notes: Sequence[str]) -> None:
         """Write a configuration of which nothing is left at `auto`, with how that came about."""
-        write_text(self.config_file, "".join(f"# {note}\n" for note in notes) + config.to_yaml())
+        write_text(self.config_file, config.to_yaml(notes))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

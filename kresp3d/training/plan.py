@@ -7,6 +7,7 @@ Nothing here needs TensorFlow.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from kresp3d.data.sampling import clip_span, steps_per_epoch
 from kresp3d.data.splits import count
 from kresp3d.errors import KrespError
 from kresp3d.text import clock
+
+logger = logging.getLogger("kresp3d")
 
 #: Least clips of a training.
 LEAST_CLIPS = 16_000
@@ -156,6 +159,14 @@ def settle(config: Config, videos: Videos, measure: Callable[[Config], float] | 
     choose("training.ema", *_ema(len(frames), config))
     choose("training.keep", *_keep(videos.validation))
     return Plan(config, tuple(choices), videos, rate)
+
+
+def tell(plan: Plan) -> None:
+    """Log what was settled and why, and warn of what a person should know before the training begins."""
+    for note in plan.notes:
+        logger.info("%s", note)
+    for doubt in doubts(plan):
+        logger.warning("%s", doubt)
 
 
 def doubts(plan: Plan) -> list[str]:

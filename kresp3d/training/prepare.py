@@ -9,7 +9,7 @@ from kresp3d.data.index import Records
 from kresp3d.data.prepare import prepare
 from kresp3d.data.source import resolve_videos
 from kresp3d.storage import is_remote, location
-from kresp3d.training.plan import Videos, doubts, settle
+from kresp3d.training.plan import Videos, settle, tell
 from kresp3d.ui.progress import progress_bar
 
 logger = logging.getLogger("kresp3d")
@@ -34,10 +34,8 @@ def settled_for_all(config: Config) -> Config:
         return config
     records = prepare_with_progress(config.data)
     plan = settle(config, Videos.of(records, config))
-    for note in (*plan.notes, str(plan)):
-        logger.info("%s", note)
-    for doubt in doubts(plan):
-        logger.warning("%s", doubt)
+    tell(plan)
+    logger.info("%s", plan)
     return plan.config
 
 

@@ -21,7 +21,7 @@ from kresp3d.phases import epochs_before
 from kresp3d.run_folder import OVERWRITE, RESUME, RunFolder, command_line
 from kresp3d.storage import location
 from kresp3d.training.cluster import Cluster
-from kresp3d.training.plan import Videos, doubts, settle
+from kresp3d.training.plan import Videos, settle, tell
 from kresp3d.training.prepare import prepare_with_progress
 
 if TYPE_CHECKING:
@@ -128,10 +128,7 @@ def _planned(run: RunFolder, records: Records, console: Console) -> RunFolder:
     # Several hosts must plan alike.
     measured = None if run.config.training.strategy == "multi_worker" else measure
     plan = settle(run.config, Videos.of(records, run.config), measured)
-    for note in plan.notes:
-        logger.info("%s", note)
-    for doubt in doubts(plan):
-        logger.warning("%s", doubt)
+    tell(plan)
     console.print(str(plan))
     return run.settled(plan.config, plan.notes)
 

@@ -32,7 +32,7 @@ from kresp3d.experiments.jobs import check_gpus, share_cores
 from kresp3d.experiments.reported import run_reported, say
 from kresp3d.run_folder import command_line, settle_precision
 from kresp3d.storage import is_remote
-from kresp3d.training.plan import Videos, doubts, settle
+from kresp3d.training.plan import Videos, settle, tell
 from kresp3d.training.prepare import prepare_with_progress, resolve_with_progress
 
 logger = logging.getLogger("kresp3d")
@@ -145,10 +145,7 @@ def _settle_config(
         Videos.of(smallest, config),
         lambda planned: measure_rate(settle_precision(planned), len(records.classes), cores),
     )
-    for note in settled.notes:
-        logger.info("%s", note)
-    for doubt in doubts(settled):
-        logger.warning("%s", doubt)
+    tell(settled)
     say(console, f"{settled}, for each fold")
     folder.settle(settled.config, settled.notes)
     return settled.config
