@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kresp3d.config import Config
@@ -15,14 +15,17 @@ from kresp3d.training.process import Training
 Rows = list[tuple[str, str]]
 
 
-def network_rows(base: Config, kept: str) -> Rows:
+def network_rows(base: Config, kept: str, done: Sequence[Training]) -> Rows:
     """The network, its clips and its training.
 
     Args:
         base: The configuration that the trainings share.
         kept: The epoch that is kept, `last` or `best`.
+        done: The finished trainings.
     """
     model, training = base.model, base.training
+    # A training settles `auto` for its machine, and some may have gone on on another one.
+    precisions = dict.fromkeys(one.run.config.training.precision for one in done) or [training.precision]
     return [
         (
             "network",
@@ -37,12 +40,12 @@ def network_rows(base: Config, kept: str) -> Rows:
         (
             "training",
             f"{training.epochs} epochs, batch {training.batch_size}, {training.optimizer}, learning rate "
-            f"{training.learning_rate:g}, {training.precision}, {kept} epoch kept",
+            f"{training.learning_rate:g}, {' and '.join(precisions)}, {kept} epoch kept",
         ),
     ]
 
 
-def machine_rows(gpus: Sequence[str], done: Iterable[Training], seconds: float) -> Rows:
+def machine_rows(gpus: Sequence[str], done: Sequence[Training], seconds: float) -> Rows:
     """The machine, the versions and the time.
 
     Args:
@@ -60,7 +63,7 @@ def machine_rows(gpus: Sequence[str], done: Iterable[Training], seconds: float) 
     ]
 
 
-def _versions(done: Iterable[Training]) -> str:
+def _versions(done: Sequence[Training]) -> str:
     """The versions that trained; several where they changed between trainings."""
     found: dict[str, None] = {}
     for training in done:

@@ -266,9 +266,9 @@ def _setting_rows(folder: ReproductionFolder, results: Results, facts: Facts) ->
     base = results.base
     # Without validation videos, training cannot know the best one.
     kept = base.training.keep if facts.videos.get("validation") else "last"
-    done = (folder.training(result.row, result.seed) for result in results.with_status("done"))
+    done = [folder.training(result.row, result.seed) for result in results.with_status("done")]
     rows = [
-        *network_rows(base, kept),
+        *network_rows(base, kept, done),
         ("seeds", ", ".join(map(str, results.seeds))),
         *machine_rows(facts.survey.gpus, done, sum(result.seconds for result in results.trainings)),
     ]

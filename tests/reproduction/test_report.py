@@ -15,7 +15,7 @@ from kresp3d.reproduction.report import detectable_words, write_all
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the environment that a training writes down."""
+    """A folder with the environment and the precision that a training writes down."""
     folder = ReproductionFolder(tmp_path)
     packages = {"tensorflow": "2.21.0", "keras": "3.15.1"}
     for row in ("rgb", "both", "residual"):
@@ -24,6 +24,7 @@ def folder(tmp_path):
             path.mkdir(parents=True)
             environment = {"kresp3d": "0.1.0", "python": "3.11.7", "packages": packages}
             (path / "environment.json").write_text(json.dumps({"records": "records", **environment}))
+            (path / "config.yaml").write_text("training: {precision: float32}")
     return folder
 
 
@@ -121,6 +122,14 @@ def test_it_says_what_it_was_made_with(make_results, scores, write, facts):
     assert any("One of the 50 videos is 2 points." in line for line in lines)
     links = re.findall(r"\]\(([^)]+)\)", "\n".join(lines))
     assert links and not any(link.startswith(("/", "http")) for link in links)
+
+
+def test_it_says_in_which_precision_the_networks_were_trained(make_results, scores, write, folder):
+    results = make_results(only(scores, "rgb"), tables=(2,))
+    assert results.base.training.precision == "auto"
+    assert ", float32, " in cells(write(results), "training")[1]
+    (folder.training("rgb", 1).path / "config.yaml").write_text("training: {precision: mixed_bfloat16}")
+    assert ", float32 and mixed_bfloat16, " in cells(write(results), "training")[1]
 
 
 def test_a_bar_in_a_reason_does_not_break_the_table(make_results, scores, write):

@@ -238,10 +238,10 @@ def _errors(pooled: Pool) -> list[str]:
 def _setting_rows(folder: CrossValidationFolder, results: Results, facts: Facts) -> list[list[str]]:
     base = results.base
     kept = base.training.keep if validation_fraction(base) else "last"
-    done = (folder.training(result.fold) for result in results.with_status("done"))
+    done = [folder.training(result.fold) for result in results.with_status("done")]
     cost = next(iter(facts.survey.costs.values()))
     rows = [
-        *network_rows(base, kept),
+        *network_rows(base, kept, done),
         ("size", f"{cost.parameters / 1e6:.2f} M parameters, {cost.macs / 1e9:.3g} G multiply-adds for one clip"),
         ("seed", str(base.seed)),
         *machine_rows(facts.survey.gpus, done, sum(result.seconds for result in results.trainings)),
