@@ -14,17 +14,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kresp3d.system.version import __version__
+
 if TYPE_CHECKING:
-    from kresp3d.data.clip_format import ClipFormat
-    from kresp3d.data.video_clips import read_clips
-    from kresp3d.errors import KrespError, UsageError, VideoError
+    from kresp3d.api.run import Run, load
+    from kresp3d.api.train import train
+    from kresp3d.clips.clip_format import ClipFormat
     from kresp3d.inference.predictor import Prediction
-    from kresp3d.inference.run import Run, load
     from kresp3d.nn import layers
     from kresp3d.nn.p3d_resnet import P3DResNet
-    from kresp3d.training.train import train
-
-__version__ = "0.1.0"
+    from kresp3d.records.video_clips import read_clips
+    from kresp3d.system.errors import KrespError, UsageError, VideoError
 
 __all__ = [
     "__version__",
@@ -43,16 +43,16 @@ __all__ = [
 
 #: Name -> the module that has it.
 _MODULES = {
-    "load": "kresp3d.inference.run",
-    "train": "kresp3d.training.train",
-    "read_clips": "kresp3d.data.video_clips",
-    "Run": "kresp3d.inference.run",
-    "ClipFormat": "kresp3d.data.clip_format",
+    "load": "kresp3d.api.run",
+    "train": "kresp3d.api.train",
+    "read_clips": "kresp3d.records.video_clips",
+    "Run": "kresp3d.api.run",
+    "ClipFormat": "kresp3d.clips.clip_format",
     "Prediction": "kresp3d.inference.predictor",
     "P3DResNet": "kresp3d.nn.p3d_resnet",
-    "KrespError": "kresp3d.errors",
-    "UsageError": "kresp3d.errors",
-    "VideoError": "kresp3d.errors",
+    "KrespError": "kresp3d.system.errors",
+    "UsageError": "kresp3d.system.errors",
+    "VideoError": "kresp3d.system.errors",
 }
 
 

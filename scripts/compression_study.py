@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kresp3d.config import SyntheticConfig
-from kresp3d.data.render import render_video
-from kresp3d.data.synthetic import write_contact_sheet
+from kresp3d.config.schema import SyntheticConfig
+from kresp3d.datasets.synthetic.dataset import write_contact_sheet
+from kresp3d.datasets.synthetic.render import render_video
 from kresp3d.evaluation.figures import clip_sheet, save
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

@@ -23,10 +23,10 @@ import atheris
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 with atheris.instrument_imports(include=["kresp3d", "yaml", "csv"]):
-    from kresp3d.config import DataConfig, load_config
-    from kresp3d.data.catalog import load_catalog
-    from kresp3d.data.index import COLUMNS, read_index
-    from kresp3d.errors import KrespError
+    from kresp3d.config.schema import DataConfig, load_config
+    from kresp3d.datasets.catalog import load_catalog
+    from kresp3d.records.index import COLUMNS, read_index
+    from kresp3d.system.errors import KrespError
 
 Target = Callable[[bytes], None]
 
@@ -93,8 +93,8 @@ def example(folder: Path) -> tuple[Target, list[bytes]]:
     import numpy as np
     import tensorflow as tf
 
-    from kresp3d.data.jpeg import encode_jpeg
-    from kresp3d.data.records import DAMAGE, ShardWriter, parse_record, read_record
+    from kresp3d.records.format import DAMAGE, ShardWriter, parse_record, read_record
+    from kresp3d.video.jpeg import encode_jpeg
 
     class Video:
         name, label, group, split = "a.mp4", "run", "g1", "train"

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from process_state import held
 
-from kresp3d.data.video_clips import read_clips
-from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.open_engine import open_engine
 from kresp3d.inference.predictor import find_all
+from kresp3d.records.video_clips import read_clips
+from kresp3d.system.errors import KrespError
 
 #: Largest difference of a probability between one time and another.
 TOLERANCE = 1e-4

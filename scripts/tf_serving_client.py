@@ -21,10 +21,10 @@ from typing import Any
 import click
 import numpy as np
 
-from kresp3d.data.decode import iter_frames
-from kresp3d.data.jpeg import encode_jpeg
-from kresp3d.errors import KrespError, UsageError
-from kresp3d.inference.network_info import NetworkInfo
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.video.decode import iter_frames
+from kresp3d.video.jpeg import encode_jpeg
 
 #: Of the frames that `encoded` sends. Records, from which networks are trained, have the same by default.
 JPEG_QUALITY = 90
@@ -69,7 +69,7 @@ def inputs_for(
             "ask for --signature encoded"
         )
     # TensorFlow is needed here alone.
-    from kresp3d.data.video_clips import video_clips
+    from kresp3d.records.video_clips import video_clips
 
     return {"frames": video_clips(frames, info.clip, clips=info.clips)}
 
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from kresp3d.quiet import quieten
+    from kresp3d.system.quiet import quieten
 
     quieten()
     sys.exit(main())

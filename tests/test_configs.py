@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kresp3d.config import AUTOMATIC, changed_keys, known_keys, load_config, parse_config
-from kresp3d.config_files import first_comment, packaged_configs
+from kresp3d.config.load import first_comment, packaged_configs
+from kresp3d.config.schema import AUTOMATIC, changed_keys, known_keys, load_config, parse_config
+from kresp3d.experiments.reproduction.tables import ROWS, row_config
 from kresp3d.nn import P3DResNet
-from kresp3d.reproduction.tables import ROWS, row_config
 
 FOLDER = Path(__file__).parents[1] / "configs"
 

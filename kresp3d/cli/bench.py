@@ -50,8 +50,8 @@ def command(
 
     from rich.console import Console
 
-    from kresp3d.files import write_text
     from kresp3d.inference.bench import bench, bench_table
+    from kresp3d.system.files import write_text
     from kresp3d.ui.progress import progress_bar
 
     with progress_bar("Timing", "turns") as progress:

@@ -10,7 +10,7 @@ import click
 from kresp3d.cli.options import ANYWHERE, override_option, training_options
 
 if TYPE_CHECKING:
-    from kresp3d.config import Method
+    from kresp3d.config.schema import Method
 
 
 @click.command(name="compress")
@@ -42,8 +42,8 @@ def command(
     """
     from rich.console import Console
 
-    from kresp3d.errors import UsageError
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.runs.run_folder import RunFolder
+    from kresp3d.system.errors import UsageError
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -57,10 +57,10 @@ def command(
         run.check_free(overwrite=overwrite)
 
     # After the options are looked at: TensorFlow takes seconds to import.
-    from kresp3d.compression.compress import begin, check_source, compress_config, load_source
-    from kresp3d.data.index import read_index
+    from kresp3d.api.compress import begin, check_source, compress_config, load_source
+    from kresp3d.api.train import train_and_measure
+    from kresp3d.records.index import read_index
     from kresp3d.training.strategy import make_strategy
-    from kresp3d.training.train import train_and_measure
 
     config = compress_config(trained, method, overrides)
     # Logical devices can be made only before TensorFlow computes anything, as it does to look at the network.

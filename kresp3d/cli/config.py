@@ -25,7 +25,7 @@ def list_configs() -> None:
     """
     import sys
 
-    from kresp3d.config_files import first_comment, packaged_configs
+    from kresp3d.config.load import first_comment, packaged_configs
 
     rows = [(name, first_comment(path)) for name, path in packaged_configs().items()]
     if not sys.stdout.isatty():
@@ -59,12 +59,12 @@ def show(name: Path, resolved: bool, overrides: tuple[str, ...]) -> None:
     NAME may also be a file. With --set, every key is shown, as with --resolved.
     """
     if resolved or overrides:
-        from kresp3d.config import load_config
+        from kresp3d.config.schema import load_config
 
         click.echo(load_config(name, overrides).to_yaml(), nl=False)
         return
 
-    from kresp3d.config_files import find_config
+    from kresp3d.config.load import find_config
 
     click.echo(find_config(name).read_bytes(), nl=False)
 
@@ -81,8 +81,8 @@ def copy(name: str, file: Path, overwrite: bool) -> None:
     """
     import re
 
-    from kresp3d.config_files import detached_text
-    from kresp3d.files import write_text
+    from kresp3d.config.load import detached_text
+    from kresp3d.system.files import write_text
 
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or "run"
     text = detached_text(name, stem)

@@ -10,7 +10,7 @@ import click
 from kresp3d.cli.options import ANYWHERE, config_options, jobs_option
 
 if TYPE_CHECKING:
-    from kresp3d.config import Config
+    from kresp3d.config.schema import Config
     from kresp3d.experiments.crossvalidation.folds import Folds
 
 
@@ -50,9 +50,9 @@ def command(
     """
     from rich.console import Console
 
-    from kresp3d.config import check_one_host
-    from kresp3d.errors import UsageError
+    from kresp3d.config.schema import check_one_host
     from kresp3d.experiments.crossvalidation.folder import CrossValidationFolder
+    from kresp3d.system.errors import UsageError
 
     check_one_host(config, "crossval")
     if resume and overwrite:

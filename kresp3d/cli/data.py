@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from kresp3d.cli.options import ANYWHERE, HERE, check_output, config_options, runner_options
-from kresp3d.errors import KrespError
+from kresp3d.system.errors import KrespError
 from kresp3d.ui.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from kresp3d.config import Config, DataConfig
-    from kresp3d.data.inspect import Spread, Stats
+    from kresp3d.config.schema import Config, DataConfig
+    from kresp3d.datasets.inspect import Spread, Stats
 
 
 @click.group("data")
@@ -37,15 +37,15 @@ def prepare(config: Config, overwrite: bool, runner: str | None, beam: tuple[str
     With --runner, workers of a pipeline do it, which must see the folder of the records; data.videos may then be a
     folder class/video on any of Beam's file systems.
     """
-    from kresp3d.data.prepare import REPORT
-    from kresp3d.data.prepare import prepare as prepare_records
-    from kresp3d.errors import UsageError
+    from kresp3d.records.prepare import REPORT
+    from kresp3d.records.prepare import prepare as prepare_records
+    from kresp3d.system.errors import UsageError
 
     if runner is not None:
-        from kresp3d.beam.pipeline import pipeline_options
+        from kresp3d.distributed.beam.pipeline import pipeline_options
 
         options = pipeline_options(runner, beam)
-        from kresp3d.beam.prepare import prepare_on
+        from kresp3d.distributed.beam.prepare import prepare_on
 
         records = prepare_on(options, _resolve(config), overwrite=overwrite)
     elif beam:
@@ -74,8 +74,8 @@ def check(config: Config, report: Path | None, overwrite: bool) -> None:
     """
     from rich.table import Table
 
-    from kresp3d.data.index import write_csv
-    from kresp3d.data.inspect import check as check_videos
+    from kresp3d.datasets.inspect import check as check_videos
+    from kresp3d.records.index import write_csv
 
     if report is not None:
         check_output(report, overwrite)
@@ -101,8 +101,8 @@ def stats(config: Config) -> None:
 
     Also names groups that are on both sides of a split. Reads the headers of the videos and needs no records.
     """
-    from kresp3d.data.inspect import stats as read_stats
-    from kresp3d.data.splits import count, shorten
+    from kresp3d.datasets.inspect import stats as read_stats
+    from kresp3d.datasets.splits import count, shorten
 
     data = _resolve(config)
     with progress_bar("Reading") as progress:
@@ -133,8 +133,8 @@ def synth(config: Config, out: Path | None, sheet: Path | None, overwrite: bool)
     A figure doing ten actions that differ by motion only. Commands that need the videos render them themselves; this
     is for looking at them.
     """
-    from kresp3d.data.source import synthetic_folder
-    from kresp3d.data.synthetic import write_contact_sheet, write_dataset
+    from kresp3d.datasets.source import synthetic_folder
+    from kresp3d.datasets.synthetic.dataset import write_contact_sheet, write_dataset
 
     if sheet is not None:
         check_output(sheet, overwrite)
@@ -164,14 +164,14 @@ def serve(dispatcher: str | None, port: int | None, host: str | None) -> None:
     There is one dispatcher, and any number of workers, which must see the records under the same name. They run until
     they are ended.
     """
-    from kresp3d.address import Address
-    from kresp3d.errors import UsageError
+    from kresp3d.system.address import Address
+    from kresp3d.system.errors import UsageError
 
     address = None if dispatcher is None else Address.parse(dispatcher.removeprefix("grpc://"), "--dispatcher")
     if address is None and host is not None:
         raise UsageError("--host is for workers; name the dispatcher too, by --dispatcher HOST:PORT")
 
-    from kresp3d.data.service import serve as serve_clips
+    from kresp3d.distributed.clip_service import serve as serve_clips
 
     serve_clips((5050 if address is None else 0) if port is None else port, address, host, click.echo)
 
@@ -182,7 +182,7 @@ SIZES_SHOWN = 5
 
 def _resolve(config: Config) -> DataConfig:
     """The data part of a configuration, its embedded videos rendered."""
-    from kresp3d.data.source import resolve_videos
+    from kresp3d.datasets.source import resolve_videos
 
     with progress_bar("Rendering") as progress:
         return resolve_videos(config.data, progress=progress)
@@ -198,7 +198,7 @@ def _console() -> Console:
 def _table(stats: Stats) -> Table:
     from rich.table import Table
 
-    from kresp3d.data.splits import SPLITS
+    from kresp3d.datasets.splits import SPLITS
 
     table = Table("class")
     for name in (*SPLITS, "all", "seconds (min/median/max)"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kresp3d.doctor import Check
+    from kresp3d.api.doctor import Check
 
 
 @click.command("doctor")
@@ -20,7 +20,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     from pathlib import Path
 
-    from kresp3d.doctor import run_checks, worst
+    from kresp3d.api.doctor import run_checks, worst
 
     checks = run_checks(Path.cwd())
     status = worst(checks)

@@ -11,7 +11,7 @@ from kresp3d.cli.options import ANYWHERE, HERE, json_option, precision_option
 
 if TYPE_CHECKING:
     from kresp3d.inference.engine import Engine, Precision
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.runs.run_folder import RunFolder
 
 
 @click.command(name="evaluate")
@@ -81,7 +81,7 @@ def command(
     """
     from rich.console import Console
 
-    from kresp3d.errors import UsageError
+    from kresp3d.system.errors import UsageError
 
     if videos is None and (skip_unknown or overrides or out is not None):
         raise UsageError("--skip-unknown, --set and --out are for --videos; a run's videos are as it has them")
@@ -91,7 +91,7 @@ def command(
         raise UsageError(f"--videos: expected a folder of videos or a CSV file, but {videos} does not exist")
 
     from kresp3d.inference.open_engine import network_path, open_engine
-    from kresp3d.run_folder import RunFolder, command_line
+    from kresp3d.runs.run_folder import RunFolder, command_line
 
     engine = open_engine(network, precision=precision)
     if videos is not None:
@@ -170,7 +170,7 @@ def _measure_videos(
     from kresp3d.evaluation.new_videos import measure_videos
     from kresp3d.inference.open_engine import network_path
     from kresp3d.inference.source import trained_in
-    from kresp3d.run_folder import command_line
+    from kresp3d.runs.run_folder import command_line
 
     is_run = (network / "config.yaml").is_file()
     if not is_run:
@@ -203,8 +203,8 @@ def _measure_videos(
 
 def _find_source(network: Path, engine: Engine, run: RunFolder) -> RunFolder | None:
     """The run of an exported network, if it is known and there as it was; `run` may be it, moved since."""
-    from kresp3d.inference.network_info import sha256
     from kresp3d.inference.source import trained_in
+    from kresp3d.runs.network_info import sha256
 
     if run.model_file.is_file() and sha256(run.model_file) == engine.info.source:
         return run
@@ -217,10 +217,10 @@ def _made_of(network: Path, engine: Engine) -> Path:
     Raises:
         UsageError: If it is not known or gone, or holds another network by now, perhaps of other videos.
     """
-    from kresp3d.errors import UsageError
-    from kresp3d.inference.network_info import sha256
     from kresp3d.inference.source import source_run
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.runs.network_info import sha256
+    from kresp3d.runs.run_folder import RunFolder
+    from kresp3d.system.errors import UsageError
 
     run = source_run(network)
     if run is None:

@@ -29,15 +29,15 @@ def command(run: Path, video: Path, out: Path, overwrite: bool, class_name: str 
     """
     check_output(out, overwrite, video)
 
-    from kresp3d.data.workers import DecoderProcess
     from kresp3d.ui.progress import progress_bars
+    from kresp3d.video.workers import DecoderProcess
 
     with (
         progress_bars({"Watching": "clips", "Drawing": "frames"}) as progress,
-        DecoderProcess(imports=["kresp3d.data.video_clips"]) as decode,
+        DecoderProcess(imports=["kresp3d.records.video_clips"]) as decode,
     ):
-        from kresp3d.analysis.explain import Explainer, open_run
-        from kresp3d.analysis.explain_output import explain_video
+        from kresp3d.explain.drawing import explain_video
+        from kresp3d.explain.explanation import Explainer, open_run
 
         explainer = Explainer(open_run(run))
         explain_video(explainer, video, out, class_name=class_name, clips=clips, progress=progress, decode=decode)

@@ -11,7 +11,7 @@ from kresp3d.cli.options import ANYWHERE
 
 if TYPE_CHECKING:
     from kresp3d.export.export import ExportFormat
-    from kresp3d.inference.network_info import Quantize
+    from kresp3d.runs.network_info import Quantize
 
 
 @click.command(name="export")
@@ -59,16 +59,16 @@ def command(
     """
     from rich.console import Console
 
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.runs.run_folder import RunFolder
     from kresp3d.ui.progress import progress_bars
 
     source = RunFolder.open(run)
     target = folder or Path("saved_models") / source.config.name
 
     # After the options are checked: TensorFlow takes seconds to import.
-    from kresp3d.data.index import reading
     from kresp3d.export.export import export, installed_formats
     from kresp3d.export.parity import parity_table
+    from kresp3d.records.index import reading
 
     units = {"Exporting": "files", "Comparing": "clips", "Timing": "files"}
     with progress_bars(units) as progress, reading(source.records_folder):

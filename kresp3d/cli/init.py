@@ -22,8 +22,8 @@ def command(videos: Path, out: Path, overwrite: bool) -> None:
     VIDEOS is a folder of CLASS/VIDEO, a CSV file with the columns path and label, or a tree of UCF101 or HMDB51. No
     video is opened: names alone say which classes there are, and perhaps which person or recording each is of.
     """
-    from kresp3d.data.first_config import first_config, survey, told
-    from kresp3d.files import write_text
+    from kresp3d.datasets.first_config import first_config, survey, told
+    from kresp3d.system.files import write_text
 
     check_output(out, overwrite, source=videos)
     # A file elsewhere is used from elsewhere.

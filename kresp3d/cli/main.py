@@ -14,10 +14,10 @@ from typing import NoReturn
 
 import click
 
-from kresp3d import __version__
-from kresp3d.ending import end
-from kresp3d.errors import KrespError
-from kresp3d.storage import is_remote, reason
+from kresp3d.system.ending import end
+from kresp3d.system.errors import KrespError
+from kresp3d.system.storage import is_remote, reason
+from kresp3d.system.version import __version__
 
 #: Command -> (module that has it as `command`, its line in the help). Modules are imported when the command is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -121,7 +121,7 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
         return
     _set_up_logging(verbose=verbose or debug)
     if not debug:
-        from kresp3d.quiet import quieten
+        from kresp3d.system.quiet import quieten
 
         quieten()
 

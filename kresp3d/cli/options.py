@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from kresp3d.errors import KrespError, UsageError
-from kresp3d.storage import RemotePath, is_remote, local, location
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.storage import RemotePath, is_remote, local, location
 
 Function = Callable[..., Any]
 
@@ -147,7 +147,7 @@ CONFIG_HELP = "Configuration: a YAML file, or a name from `kresp3d config list`.
 
 
 def config_file_option(*, required: bool, help: str = CONFIG_HELP) -> Callable[[Function], Function]:
-    """`--config FILE`, passed as `config_file`, which `kresp3d.config.load_config` takes."""
+    """`--config FILE`, passed as `config_file`, which `kresp3d.config.schema.load_config` takes."""
     return click.option(
         "--config",
         "-c",
@@ -199,7 +199,7 @@ def config_options(*, required: bool = True) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def wrapper(*args: Any, config_file: Path | None, overrides: tuple[str, ...], **kwargs: Any) -> Any:
-            from kresp3d.config import load_config
+            from kresp3d.config.schema import load_config
 
             return function(*args, config=load_config(config_file, overrides), **kwargs)
 

@@ -59,11 +59,11 @@ def command(
     from rich.console import Console
 
     import kresp3d
-    from kresp3d.errors import UsageError, VideoError
-    from kresp3d.files import write_text
     from kresp3d.inference.predictor import find_all
-    from kresp3d.storage import local
-    from kresp3d.text import printable, utf8
+    from kresp3d.system.errors import UsageError, VideoError
+    from kresp3d.system.files import write_text
+    from kresp3d.system.storage import local
+    from kresp3d.system.text import printable, utf8
 
     if beam or out:
         raise UsageError(
@@ -71,9 +71,9 @@ def command(
         )
     paths = find_all([local(video) for video in videos])
 
-    from kresp3d.data.workers import VideoWorkers
-    from kresp3d.inference.run import DECODING
+    from kresp3d.api.run import DECODING
     from kresp3d.ui.progress import progress_bar
+    from kresp3d.video.workers import VideoWorkers
 
     console, rows, bad = Console(highlight=False, soft_wrap=True), [], 0
     # Started first, since they import while this process loads the network.
@@ -113,16 +113,16 @@ def _predict_on(
     precision: Precision,
     time_limit: float,
 ) -> None:
-    from kresp3d.errors import UsageError
+    from kresp3d.system.errors import UsageError
 
     if out is None or not out.endswith(".parquet"):
         raise UsageError("--runner: say where the scores are to be, by --out FILE.parquet")
     if json_file is not None:
         raise UsageError("--json is for predicting without --runner; a pipeline writes --out FILE.parquet")
-    from kresp3d.beam.pipeline import pipeline_options
+    from kresp3d.distributed.beam.pipeline import pipeline_options
 
     options = pipeline_options(runner, beam)
-    from kresp3d.beam.predict import bad_file, find_paths, predict_on
+    from kresp3d.distributed.beam.predict import bad_file, find_paths, predict_on
 
     paths = find_paths(videos)
     click.echo(f"Predicting {len(paths)} videos on {runner}", err=True)

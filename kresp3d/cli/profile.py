@@ -9,7 +9,7 @@ import click
 from kresp3d.cli.options import config_options
 
 if TYPE_CHECKING:
-    from kresp3d.config import Config
+    from kresp3d.config.schema import Config
 
 
 @click.command(name="profile")

@@ -10,7 +10,7 @@ import click
 from kresp3d.cli.options import ANYWHERE, config_options, jobs_option
 
 if TYPE_CHECKING:
-    from kresp3d.config import Config
+    from kresp3d.config.schema import Config
 
 
 @click.command(name="reproduce")
@@ -41,15 +41,15 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     """
     from rich.console import Console
 
-    from kresp3d.config import check_one_host
-    from kresp3d.errors import UsageError
-    from kresp3d.reproduction.folder import ReproductionFolder
-    from kresp3d.reproduction.tables import TABLES, row_config, rows_of
+    from kresp3d.config.schema import check_one_host
+    from kresp3d.experiments.reproduction.folder import ReproductionFolder
+    from kresp3d.experiments.reproduction.tables import TABLES, row_config, rows_of
+    from kresp3d.system.errors import UsageError
 
     check_one_host(config, "reproduce")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
-    from kresp3d.training.prepare import prepare_with_progress, settled_for_all
+    from kresp3d.training.preparation import prepare_with_progress, settled_for_all
 
     config = settled_for_all(config)
     tables = tuple(paper.number for paper in TABLES) if table == "all" else (int(table),)
@@ -60,8 +60,8 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     with folder.locked():
         folder.begin(config, resume=resume, overwrite=overwrite)
 
-        from kresp3d.reproduction.reproduce import reproduce
-        from kresp3d.reproduction.runner import Runner
+        from kresp3d.experiments.reproduction.reproduce import reproduce
+        from kresp3d.experiments.reproduction.runner import Runner
 
         records = prepare_with_progress(config.data)
         reproduce(Runner(folder, config, tables, seeds, jobs), records, Console(highlight=False))

@@ -55,9 +55,9 @@ def command(
     """
     check_output(out, overwrite, video)
 
-    from kresp3d.analysis.residual import write_residual
-    from kresp3d.data.workers import DecoderProcess
+    from kresp3d.explain.residual_picture import write_residual
     from kresp3d.ui.progress import progress_bar
+    from kresp3d.video.workers import DecoderProcess
 
     with progress_bar("Drawing", "frames") as progress, DecoderProcess() as decode:
         write_residual(

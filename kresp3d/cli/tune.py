@@ -10,7 +10,7 @@ import click
 from kresp3d.cli.options import ANYWHERE, config_file_option, override_option
 
 if TYPE_CHECKING:
-    from kresp3d.config import Config
+    from kresp3d.config.schema import Config
 
 
 @click.command(name="tune")
@@ -55,8 +55,8 @@ def command(
     """
     from rich.console import Console
 
-    from kresp3d.config import check_one_host, load_config
-    from kresp3d.errors import UsageError
+    from kresp3d.config.schema import check_one_host, load_config
+    from kresp3d.system.errors import UsageError
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -66,18 +66,18 @@ def command(
     config = load_config(config_file, [*overrides, *options])
     check_one_host(config, "tune")
 
-    from kresp3d.training.prepare import settled_for_all
+    from kresp3d.training.preparation import settled_for_all
 
     config = settled_for_all(config)
 
-    from kresp3d.tuning.space import SearchSpace
+    from kresp3d.experiments.tuning.space import SearchSpace
 
     space = SearchSpace(config, str(config_file))
 
-    from kresp3d.address import Address
-    from kresp3d.tuning.cluster import check_free, set_environment
-    from kresp3d.tuning.sweep import SweepFolder
-    from kresp3d.tuning.tune import lead, work
+    from kresp3d.experiments.tuning.cluster import check_free, set_environment
+    from kresp3d.experiments.tuning.sweep import SweepFolder
+    from kresp3d.experiments.tuning.tune import lead, work
+    from kresp3d.system.address import Address
 
     address = None if chief is None else Address.parse(chief, "--chief")
     if address is not None:
@@ -100,8 +100,8 @@ def command(
 
 def _prepare(config: Config) -> None:
     """Prepare the videos once, for all trials, and make sure that there are some to compare on."""
-    from kresp3d.errors import KrespError
-    from kresp3d.training.prepare import prepare_with_progress
+    from kresp3d.system.errors import KrespError
+    from kresp3d.training.preparation import prepare_with_progress
 
     records = prepare_with_progress(config.data)
     if all(video.split != "validation" for video in records.videos):

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 import keras
 import numpy as np
 
-from kresp3d.errors import UsageError
+from kresp3d.system.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from kresp3d.compression.clustering import Cluster
 from kresp3d.compression.kernels import choose_kernels, kernels
 from kresp3d.compression.pruning import KeepZeros, Prune
 from kresp3d.compression.quantization import Quantize
-from kresp3d.config import CompressConfig
+from kresp3d.config.schema import CompressConfig
 
 
 def training_callback(config: CompressConfig, network: keras.Model, steps: int) -> KeepZeros | None:

@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from kresp3d.compression.kernels import Kernel
-from kresp3d.config import CompressConfig
-from kresp3d.training.averages import moving_averages
+from kresp3d.config.schema import CompressConfig
+from kresp3d.nn.averages import moving_averages
 
 #: Steps in which the sparsity rises, at the most: sorting the weights of a large layer takes a while.
 RENEWALS = 50

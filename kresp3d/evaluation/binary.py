@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.errors import UsageError
+from kresp3d.system.errors import UsageError
 
 IntArray = npt.NDArray[np.int64]
 

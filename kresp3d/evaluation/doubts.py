@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from kresp3d.data.index import read_index
-from kresp3d.data.splits import count
-from kresp3d.errors import KrespError
-from kresp3d.run_folder import RunFolder, code_digest, package_versions
+from kresp3d.datasets.splits import count
+from kresp3d.records.index import read_index
+from kresp3d.runs.run_folder import RunFolder, code_digest, package_versions
+from kresp3d.system.errors import KrespError
 
 
 def doubts(run: RunFolder, split: str, *, trained_in: RunFolder | None) -> list[str]:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from kresp3d.config import Config
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.data.pipeline import evaluation_frames
-from kresp3d.errors import KrespError
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import Config
 from kresp3d.evaluation.assessment import Assessment
 from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.evaluation.report import write_report
-from kresp3d.events import EventLog
 from kresp3d.inference.engine import Engine
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.pipeline import evaluation_frames
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
+from kresp3d.system.events import EventLog
 
 
 def evaluate(

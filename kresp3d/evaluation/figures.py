@@ -21,9 +21,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.metrics import ClassResult, wilson_interval
-from kresp3d.files import written_aside
+from kresp3d.system.errors import KrespError
+from kresp3d.system.files import written_aside
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, AMBER, SKY = "#CC79A7", "#E69F00", "#56B4E9"

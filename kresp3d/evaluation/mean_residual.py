@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.data.index import Record
+from kresp3d.records.index import Record
 
 #: The side of the picture, in pixels.
 SIDE = 16
@@ -56,8 +56,8 @@ def mean_residuals(
     """
     import tensorflow as tf
 
-    from kresp3d.data.records import damage_named, parse_record, read_record
-    from kresp3d.data.video_table import VideoTable
+    from kresp3d.records.format import damage_named, parse_record, read_record
+    from kresp3d.records.video_table import VideoTable
 
     table = VideoTable.of(records, folder, sorted({record.label for record in records}))
     times = tf.constant(np.stack([pair_times(record.frames) for record in records]))

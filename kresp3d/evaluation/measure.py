@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from kresp3d.data.index import read_index, reading
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.assessment import Assessment, assess
 from kresp3d.evaluation.baselines import MOST_VIDEOS, nearest_neighbours
 from kresp3d.evaluation.binary import check_positive
@@ -20,7 +18,9 @@ from kresp3d.evaluation.mean_residual import mean_residuals
 from kresp3d.evaluation.metrics import Evaluation
 from kresp3d.evaluation.report import print_assessment
 from kresp3d.inference.engine import Engine
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.index import read_index, reading
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 from kresp3d.ui.progress import progress_bar
 
 logger = logging.getLogger("kresp3d")

@@ -18,24 +18,24 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from kresp3d.config import DataConfig, Overrides, make_config
-from kresp3d.data.catalog import read_entries
-from kresp3d.data.index import write_csv
-from kresp3d.data.splits import Entry, count, shorten
-from kresp3d.data.video_clips import read_clips
-from kresp3d.data.workers import VideoWorkers
-from kresp3d.errors import KrespError, UsageError, VideoError
+from kresp3d.config.schema import DataConfig, Overrides, make_config
+from kresp3d.datasets.catalog import read_entries
+from kresp3d.datasets.splits import Entry, count, shorten
 from kresp3d.evaluation.assessment import Assessment, assess
 from kresp3d.evaluation.binary import check_positive
 from kresp3d.evaluation.doubts import changed_code, known_names
 from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.evaluation.report import REPORT_FILES, print_assessment, write_report
-from kresp3d.files import names_in
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.predictor import probabilities
-from kresp3d.run_folder import RunFolder
-from kresp3d.storage import local
+from kresp3d.records.index import write_csv
+from kresp3d.records.video_clips import read_clips
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError, UsageError, VideoError
+from kresp3d.system.files import names_in
+from kresp3d.system.storage import local
 from kresp3d.ui.progress import progress_bar
+from kresp3d.video.workers import VideoWorkers
 
 #: Keys of `data` that can be set for videos which are only measured.
 KEYS = (
@@ -159,7 +159,7 @@ def evaluate_videos(
     read = partial(read_clips, clip=engine.info.clip, clips=clips)
     scores, good, bad = [], [], {}
     with VideoWorkers(
-        len(entries), config.workers, imports=("kresp3d.data.video_clips",), time_limit=config.time_limit
+        len(entries), config.workers, imports=("kresp3d.records.video_clips",), time_limit=config.time_limit
     ) as workers:
         paths = [entry.path.absolute() for entry in entries]
         for done, (entry, cut) in enumerate(zip(entries, workers.map(read, paths), strict=True), 1):

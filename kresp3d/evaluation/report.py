@@ -26,8 +26,8 @@ from kresp3d.evaluation.sections import (
     overview,
     threshold_section,
 )
-from kresp3d.files import remove, write_text
-from kresp3d.text import printable
+from kresp3d.system.files import remove, write_text
+from kresp3d.system.text import printable
 
 logger = logging.getLogger("kresp3d")
 

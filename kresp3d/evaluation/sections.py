@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kresp3d.data.splits import count
+from kresp3d.datasets.splits import count
 from kresp3d.evaluation.assessment import Assessment
 from kresp3d.evaluation.baselines import NEIGHBOURS
 from kresp3d.evaluation.figures import percent, shorten
@@ -12,7 +12,7 @@ from kresp3d.evaluation.groups import FEWEST_GROUPS, MANY_GROUPS, RESAMPLES
 from kresp3d.evaluation.markdown import code, escape, table
 from kresp3d.evaluation.mean_residual import PAIRS, SIDE
 from kresp3d.evaluation.verdict import LEVEL
-from kresp3d.text import printable
+from kresp3d.system.text import printable
 
 #: Rows of the table of classes; `per_class.csv` has all.
 _CLASS_ROWS = 150

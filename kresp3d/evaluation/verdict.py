@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.data.splits import count
+from kresp3d.datasets.splits import count
 from kresp3d.evaluation.baselines import NEIGHBOURS, Baselines
 from kresp3d.evaluation.groups import FEWEST_GROUPS, bootstrap_interval
-from kresp3d.text import printable
+from kresp3d.system.text import printable
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from kresp3d.config import Config, ModelConfig, parse_config
-from kresp3d.errors import UsageError
+from kresp3d.config.schema import Config, ModelConfig, parse_config
+from kresp3d.system.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def _measure_rate(config_text: str, classes: int, cores: Collection[int] | None)
     if cores is not None:
         # Before TensorFlow makes as many threads as there are.
         os.sched_setaffinity(0, cores)
-    from kresp3d.quiet import quieten
+    from kresp3d.system.quiet import quieten
 
     quieten()
-    from kresp3d.plain_yaml import parse_yaml
+    from kresp3d.system.plain_yaml import parse_yaml
     from kresp3d.training.rate import measure_clips_per_second
     from kresp3d.training.strategy import make_strategy
 
@@ -76,7 +76,7 @@ def _measure_rate(config_text: str, classes: int, cores: Collection[int] | None)
 
 
 def _survey(models: dict[str, ModelConfig], classes: int) -> Survey:
-    from kresp3d.quiet import quieten
+    from kresp3d.system.quiet import quieten
 
     quieten()
     import keras

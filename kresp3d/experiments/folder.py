@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from kresp3d.config import Config, changed_keys, load_config
-from kresp3d.errors import KrespError, UsageError
-from kresp3d.files import locked, names_in, remove, write_text
+from kresp3d.config.schema import Config, changed_keys, load_config
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.files import locked, names_in, remove, write_text
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Generic, Literal, TypeVar
 
-from kresp3d.errors import UsageError
-from kresp3d.files import log_file
+from kresp3d.system.errors import UsageError
+from kresp3d.system.files import log_file
 from kresp3d.training import process as processes
 from kresp3d.training.process import Training
 

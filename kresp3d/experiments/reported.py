@@ -7,10 +7,10 @@ from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
-from kresp3d.data.splits import count
+from kresp3d.datasets.splits import count
 from kresp3d.experiments.folder import ExperimentFolder
 from kresp3d.experiments.jobs import Callback, Status, continue_command
-from kresp3d.live import LiveView
+from kresp3d.ui.live_view import LiveView
 
 
 class Results(Protocol):

@@ -6,10 +6,10 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from kresp3d.config import Config
-from kresp3d.data.splits import count
-from kresp3d.machine import count_cores, cpu_model, read_text
-from kresp3d.text import clock
+from kresp3d.config.schema import Config
+from kresp3d.datasets.splits import count
+from kresp3d.system.machine import count_cores, cpu_model, read_text
+from kresp3d.system.text import clock
 from kresp3d.training.process import Training
 
 Rows = list[tuple[str, str]]

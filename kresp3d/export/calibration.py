@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.data.pipeline import evaluation_frames
-from kresp3d.data.sampling import uniform_starts
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.clips.sampling import uniform_starts
 from kresp3d.export.parity import choose
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.pipeline import evaluation_frames
+from kresp3d.runs.run_folder import RunFolder
 
 #: Training clips on which integer ranges are measured, where the videos have so many.
 CALIBRATION_CLIPS = 200

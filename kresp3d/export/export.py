@@ -17,19 +17,19 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.data.index import Record
-from kresp3d.errors import KrespError, UsageError
 from kresp3d.export.calibration import calibration_frames
 from kresp3d.export.parity import Parity, choose, compare, score
-from kresp3d.files import locked, publish, put_together, remove, write_text
 from kresp3d.inference.bench import bench
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.keras_engine import KerasEngine, load_network
-from kresp3d.inference.network_info import QUANTIZE, NetworkInfo, Quantize
 from kresp3d.inference.open_engine import open_engine
 from kresp3d.inference.source import PARITY_FILE, read_parity
-from kresp3d.run_folder import RunFolder
-from kresp3d.storage import reason
+from kresp3d.records.index import Record
+from kresp3d.runs.network_info import QUANTIZE, NetworkInfo, Quantize
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.files import locked, publish, put_together, remove, write_text
+from kresp3d.system.storage import reason
 
 ExportFormat = Literal["saved_model", "litert", "openvino", "onnx"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)

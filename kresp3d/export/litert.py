@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from kresp3d.compression.kernels import kernels
 from kresp3d.compression.rounding import rounds_as_int8
-from kresp3d.errors import KrespError
 from kresp3d.inference.litert_engine import LiteRTEngine, pack
-from kresp3d.inference.network_info import NetworkInfo, Quantize
 from kresp3d.nn.transforms import inference_form
-from kresp3d.quiet import held_stderr
+from kresp3d.runs.network_info import NetworkInfo, Quantize
+from kresp3d.system.errors import KrespError
+from kresp3d.system.quiet import held_stderr
 
 #: Fewest clips on which the range of every tensor is measured: with fewer, values of new clips fall out of it.
 MIN_CALIBRATION_CLIPS = 50

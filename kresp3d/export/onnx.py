@@ -6,10 +6,10 @@ from pathlib import Path
 
 import keras
 
-from kresp3d.errors import KrespError
-from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.onnx_engine import DIGEST_KEY, INFO_KEY, NO_DIGEST, sign
 from kresp3d.nn.transforms import inference_form
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError
 
 
 def write_onnx(trained: keras.Model, info: NetworkInfo, path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import keras
 
-from kresp3d.inference.network_info import NetworkInfo, sha256
 from kresp3d.inference.openvino_engine import INFO_KEY, WEIGHTS_KEY, load_openvino
 from kresp3d.nn.transforms import inference_form
+from kresp3d.runs.network_info import NetworkInfo, sha256
 
 
 def write_openvino(trained: keras.Model, info: NetworkInfo, path: Path) -> None:

@@ -12,14 +12,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from kresp3d.data.index import Record
-from kresp3d.data.pipeline import evaluation_frames
 from kresp3d.evaluation.figures import percent
 from kresp3d.evaluation.metrics import video_scores
 from kresp3d.inference.bench import megabytes, milliseconds
 from kresp3d.inference.engine import Engine, Precision
-from kresp3d.inference.network_info import Quantize
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.index import Record
+from kresp3d.records.pipeline import evaluation_frames
+from kresp3d.runs.network_info import Quantize
+from kresp3d.runs.run_folder import RunFolder
 
 Scores = npt.NDArray[np.float32]
 

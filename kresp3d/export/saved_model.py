@@ -17,12 +17,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kresp3d.data.resize import resize_square
-from kresp3d.data.sampling import clip_indices
+from kresp3d.clips.sampling import clip_indices
 from kresp3d.export.serving import write_warmup
-from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.saved_model_engine import INFO_FILE
 from kresp3d.nn.transforms import inference_form
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.video.resize import resize_square
 
 #: Clips of a video that run through the network at once. More are no faster on a CPU, and each takes as much memory as
 #: the largest activations: 0.3 GB in the network of the paper's Table 1.
@@ -38,7 +38,7 @@ def write_saved_model(trained: keras.Model, info: NetworkInfo, folder: Path) -> 
 
     Each gives `probabilities` float32 `[rows, classes]` and `classes` string `[rows, classes]`, the labels in every
     row: TensorFlow Serving's row format wants all outputs to have as many rows. `video` and `encoded` average
-    `info.clips` clips spread uniformly, cut and resized as `kresp3d.data.video_clips.video_clips` does.
+    `info.clips` clips spread uniformly, cut and resized as `kresp3d.records.video_clips.video_clips` does.
 
     Beside the graph lie `assets/labels.txt`, one label a line, the description `assets.extra/kresp3d.json`, and
     requests with which a server warms up.
@@ -166,7 +166,7 @@ def mean_score(
 
 
 def spread_starts(n_frames: tf.Tensor, span: int, clips: int) -> tf.Tensor:
-    """What `kresp3d.data.sampling.uniform_starts` gives, in a graph, for an int64 `n_frames`: int64 `[clips]`."""
+    """What `kresp3d.clips.sampling.uniform_starts` gives, in a graph, for an int64 `n_frames`: int64 `[clips]`."""
     last = tf.maximum(n_frames - span, 0)
     if clips == 1:
         return (last // 2)[None]
@@ -177,7 +177,7 @@ def spread_starts(n_frames: tf.Tensor, span: int, clips: int) -> tf.Tensor:
 
 
 def centre_square(height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What `kresp3d.data.augment.centre_box` gives, in a graph: top, left and side."""
+    """What `kresp3d.clips.crops.centre_box` gives, in a graph: top, left and side."""
     side = tf.minimum(height, width)
     return (height - side) // 2, (width - side) // 2, side
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kresp3d.data.jpeg import encode_jpeg
-from kresp3d.files import write_text
-from kresp3d.inference.network_info import NetworkInfo
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.files import write_text
+from kresp3d.video.jpeg import encode_jpeg
 
 logger = logging.getLogger("kresp3d")
 

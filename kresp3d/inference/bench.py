@@ -17,14 +17,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.engine import Engine, Precision
 from kresp3d.inference.open_engine import network_path
 from kresp3d.inference.openvino_engine import weights_file
-from kresp3d.machine import count_cores, cpu_model, peak_memory, read_text
-from kresp3d.quiet import quieten
-from kresp3d.storage import RemotePath
-from kresp3d.worker import Worker, WorkerDiedError
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.machine import count_cores, cpu_model, peak_memory, read_text
+from kresp3d.system.quiet import quieten
+from kresp3d.system.storage import RemotePath
+from kresp3d.system.worker import Worker, WorkerDiedError
 
 #: Rounds in which the networks take turns, so that what else the machine does meets all of them alike.
 ROUNDS = 5

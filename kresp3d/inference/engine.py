@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.errors import KrespError
-from kresp3d.inference.network_info import NetworkInfo
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError
 
 Precision = Literal["float32", "bfloat16"]
 

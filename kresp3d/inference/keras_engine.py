@@ -14,16 +14,16 @@ import numpy.typing as npt
 import tensorflow as tf
 
 import kresp3d.nn  # noqa: F401  (a saved network names its layers, and Keras finds them by this import)
+from kresp3d.clips.clip_format import ClipFormat
 from kresp3d.compression.rounding import rounds_as_int8
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.errors import KrespError
-from kresp3d.files import at_hand
 from kresp3d.inference.engine import Engine, Precision
-from kresp3d.inference.network_info import OTHER_WIRING, NetworkInfo, sha256
 from kresp3d.nn.layers import ResidualFrames
 from kresp3d.nn.p3d_resnet import FORMAT
 from kresp3d.nn.transforms import inference_form
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.network_info import OTHER_WIRING, NetworkInfo, sha256
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
+from kresp3d.system.files import at_hand
 
 #: What Keras, zipfile and h5py raise for a file that is damaged, or that names layers or packages that are none.
 _NO_NETWORK = (

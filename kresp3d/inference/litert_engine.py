@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
-from kresp3d.inference.network_info import NetworkInfo
-from kresp3d.machine import count_cores
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError
+from kresp3d.system.machine import count_cores
 
 #: Names of the files in the zip archive that is appended to the network.
 INFO_FILE, LABELS_FILE = "kresp3d.json", "labels.txt"

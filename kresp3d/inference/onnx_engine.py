@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
-from kresp3d.inference.network_info import NetworkInfo
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError
 
 #: Where the file carries the network's description, and the SHA-256 of itself with `NO_DIGEST` in that place.
 INFO_KEY = "kresp3d"

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
-from kresp3d.arguments import shown, whole_number
-from kresp3d.errors import KrespError, UsageError
-from kresp3d.files import at_hand
 from kresp3d.inference.engine import Engine, Precision
-from kresp3d.quiet import held_stderr
-from kresp3d.storage import RemotePath, reason
+from kresp3d.system.arguments import shown, whole_number
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.files import at_hand
+from kresp3d.system.quiet import held_stderr
+from kresp3d.system.storage import RemotePath, reason
 
 AnyPath = TypeVar("AnyPath", bound=Path)
 
@@ -111,7 +111,7 @@ def _engine(path: Path, precision: Precision, threads: int | None) -> Callable[[
         return lambda: OpenVINOEngine(path, precision=precision, threads=threads)
     if (path / "config.yaml").is_file():
         from kresp3d.inference.keras_engine import KerasEngine
-        from kresp3d.run_folder import RunFolder
+        from kresp3d.runs.run_folder import RunFolder
 
         _limit_tensorflow(threads)
         return lambda: KerasEngine(RunFolder.open(path), precision=precision)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine, Precision
-from kresp3d.inference.network_info import NetworkInfo, sha256
+from kresp3d.runs.network_info import NetworkInfo, sha256
+from kresp3d.system.errors import KrespError
 
 #: Where the `.xml` carries the network's description, and the SHA-256 of the `.bin` that belongs to it.
 INFO_KEY = ["kresp3d", "network"]

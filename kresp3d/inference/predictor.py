@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.data.tree import VIDEO_SUFFIXES, find_videos
-from kresp3d.data.video_clips import decode_clips
-from kresp3d.data.workers import Decode, VideoWorkers, decode_here
-from kresp3d.errors import KrespError, VideoError
+from kresp3d.datasets.readers.folder_tree import VIDEO_SUFFIXES, find_videos
 from kresp3d.inference.engine import Engine
-from kresp3d.storage import reason
+from kresp3d.records.video_clips import decode_clips
+from kresp3d.system.errors import KrespError, VideoError
+from kresp3d.system.storage import reason
+from kresp3d.video.workers import Decode, VideoWorkers, decode_here
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def probabilities(engine: Engine, clips: npt.NDArray[np.uint8]) -> npt.NDArray[n
 
 
 def find_all(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, and the videos in the folders among them, as `kresp3d.data.tree.find_videos` has them.
+    """The files among `paths`, and the videos in the folders among them, as `find_videos` has them.
 
     Raises:
         KrespError: If a path does not exist or a folder holds no video.

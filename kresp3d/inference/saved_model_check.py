@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kresp3d.errors import KrespError
+from kresp3d.system.errors import KrespError
 
 #: What networks compute with, what cuts clips out of videos, and what holds variables and calls functions.
 ALLOWED = frozenset(

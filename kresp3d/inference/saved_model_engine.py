@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.engine import Engine
-from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.saved_model_check import check_file, check_function
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError
 
 #: Where `write_saved_model` puts the description. TensorFlow leaves `assets.extra` alone.
 INFO_FILE = "assets.extra/kresp3d.json"

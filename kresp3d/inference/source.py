@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kresp3d.errors import KrespError
-from kresp3d.inference.network_info import NetworkInfo, sha256
-from kresp3d.run_folder import RunFolder
-from kresp3d.storage import location
+from kresp3d.runs.network_info import NetworkInfo, sha256
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
+from kresp3d.system.storage import location
 
 #: Beside the exported networks: the run that each was made of, and how it compares with it.
 PARITY_FILE = "parity.json"

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from kresp3d.errors import KrespError
-from kresp3d.files import write_text, written_aside
-from kresp3d.phases import Phase, epochs_before
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.phases import Phase, epochs_before
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
+from kresp3d.system.files import write_text, written_aside
 from kresp3d.training.averages import kept_weights
 from kresp3d.training.checkpoint import Checkpoints, Progress, score_of
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kresp3d.config import TrainingConfig
-from kresp3d.errors import KrespError
-from kresp3d.files import PART, at_hand, publish, put_together, remove
-from kresp3d.run_folder import OVERWRITE
+from kresp3d.config.schema import TrainingConfig
+from kresp3d.runs.run_folder import OVERWRITE
+from kresp3d.system.errors import KrespError
+from kresp3d.system.files import PART, at_hand, publish, put_together, remove
 
 #: Checkpoints are called this and the epoch's number.
 _NAME = "epoch"

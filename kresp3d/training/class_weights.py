@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.config import Config
-from kresp3d.errors import UsageError
+from kresp3d.config.schema import Config
+from kresp3d.system.errors import UsageError
 
 
 def class_weights(config: Config, labels: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.float32] | None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kresp3d.phases import Continuation, Phase, continuation, phases_from_json, phases_to_json
-from kresp3d.run_folder import RunFolder, command_line
+from kresp3d.distributed.cluster import Cluster
+from kresp3d.distributed.collectives import text_from_chief, variables_from_chief
+from kresp3d.runs.phases import Continuation, Phase, continuation, phases_from_json, phases_to_json
+from kresp3d.runs.run_folder import RunFolder, command_line
 from kresp3d.training.checkpoint import Checkpoints, Progress
-from kresp3d.training.cluster import Cluster
-from kresp3d.training.collectives import text_from_chief, variables_from_chief
 
 
 def continued(before: RunFolder, run: RunFolder, restored: Progress | None, step: int) -> Continuation:

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kresp3d.analysis.attention import AttentionGates, stage_weights
-from kresp3d.analysis.explain_panels import heated
-from kresp3d.analysis.grad_cam import GradCam
-from kresp3d.data.pipeline import evaluation_dataset
 from kresp3d.evaluation.figures import shown_times, tiled
-from kresp3d.events import EventLog
-from kresp3d.run_folder import RunFolder
+from kresp3d.explain.attention import AttentionGates, stage_weights
+from kresp3d.explain.grad_cam import GradCam
+from kresp3d.explain.panels import heated
+from kresp3d.records.pipeline import evaluation_dataset
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.events import EventLog
 
 
 @dataclass(frozen=True)

@@ -13,28 +13,28 @@ import numpy.typing as npt
 import tensorflow as tf
 from rich.console import Console
 
+from kresp3d.clips.sampling import steps_per_epoch
 from kresp3d.compression.methods import training_callback
 from kresp3d.compression.pruning import KeepZeros
-from kresp3d.config import Config, TrainingConfig
-from kresp3d.data.index import Records
-from kresp3d.data.pipeline import Share, measure_rate, training_dataset
-from kresp3d.data.records import damage_named
-from kresp3d.data.sampling import steps_per_epoch
-from kresp3d.data.service import service_errors
-from kresp3d.errors import KrespError, UsageError
-from kresp3d.files import remove
+from kresp3d.config.schema import Config, TrainingConfig
+from kresp3d.distributed.clip_service import clip_service, service_errors
+from kresp3d.distributed.cluster import Cluster
+from kresp3d.distributed.collectives import check_agreement
 from kresp3d.inference.keras_engine import load_network_file
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.transforms import recompute_blocks
-from kresp3d.phases import epochs_before
-from kresp3d.run_folder import OVERWRITE, RESUME, RunFolder, code_digest, package_versions
-from kresp3d.text import clock
+from kresp3d.records.format import damage_named
+from kresp3d.records.index import Records
+from kresp3d.records.pipeline import Share, measure_rate, training_dataset
+from kresp3d.runs.phases import epochs_before
+from kresp3d.runs.run_folder import OVERWRITE, RESUME, RunFolder, code_digest, package_versions
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.files import remove
+from kresp3d.system.text import clock
 from kresp3d.training.averages import AveragedValidation
 from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_outcome
 from kresp3d.training.checkpoint import Checkpoints, Progress
 from kresp3d.training.class_weights import class_weights
-from kresp3d.training.cluster import Cluster
-from kresp3d.training.collectives import check_agreement
 from kresp3d.training.continued import continued, restored_by_chief, steps_at
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.loop import distributed, fit
@@ -180,7 +180,13 @@ def _train(
         remove(run.metrics_file)
     # Not before: the videos may be decoded here, all of them.
     dataset = training_dataset(
-        train_videos, run.records_folder, run.classes, config, first_epoch=progress.epoch, share=share
+        train_videos,
+        run.records_folder,
+        run.classes,
+        config,
+        first_epoch=progress.epoch,
+        share=share,
+        service=clip_service(config.data),
     )
     measure_rate(dataset, seconds=1.0)
     display = TrainingDisplay(last, steps * config.training.batch_size, console)

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kresp3d.config import TrainingConfig
-from kresp3d.phases import Phase
+from kresp3d.config.schema import TrainingConfig
+from kresp3d.runs.phases import Phase
 
 
 class TrainingOptimizer(keras.optimizers.Optimizer):

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from kresp3d.config import AUTO, Config, override_config, value_of
-from kresp3d.data.index import Records
-from kresp3d.data.sampling import clip_span, steps_per_epoch
-from kresp3d.data.splits import count
-from kresp3d.errors import KrespError
-from kresp3d.text import clock
+from kresp3d.clips.sampling import clip_span, steps_per_epoch
+from kresp3d.config.schema import AUTO, Config, override_config, value_of
+from kresp3d.datasets.splits import count
+from kresp3d.records.index import Records
+from kresp3d.system.errors import KrespError
+from kresp3d.system.text import clock
 
 logger = logging.getLogger("kresp3d")
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from kresp3d.config import Config
-from kresp3d.files import remove, write_text
-from kresp3d.run_folder import RunFolder
+from kresp3d.config.schema import Config
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.files import remove, write_text
 
 #: Seconds between two looks at a training.
 POLL = 0.5
@@ -134,7 +134,7 @@ def start(arguments: Sequence[str], log: IO[bytes], cores: Collection[int] | Non
         log: Where its output goes.
         cores: The cores it may use; all of this process's by default. TensorFlow makes as many threads as there are.
     """
-    command = [sys.executable, "-m", "kresp3d.training.child", *arguments]
+    command = [sys.executable, "-m", "kresp3d.cli.child", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
     if cores is not None:
         # Unless it has ended at once, which the caller will see. Python has hardly started by now, and all its threads

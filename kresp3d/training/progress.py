@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kresp3d.text import clock
+from kresp3d.system.text import clock
 
 #: Seconds without a sign after which a line says how far an epoch is, where the output is no terminal.
 INTERVAL = 30.0

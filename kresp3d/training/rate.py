@@ -8,8 +8,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from kresp3d.config import Config
-from kresp3d.data.clip_format import ClipFormat
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import Config
 from kresp3d.nn import P3DResNet
 from kresp3d.training.fit import compile_model, dtype_policy
 from kresp3d.training.loop import distributed, training_step

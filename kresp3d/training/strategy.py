@@ -7,10 +7,10 @@ import signal
 
 import tensorflow as tf
 
-from kresp3d.config import TrainingConfig
-from kresp3d.data.pipeline import WHOLE, Share
-from kresp3d.errors import KrespError, UsageError
-from kresp3d.training.cluster import Cluster, waiting
+from kresp3d.config.schema import TrainingConfig
+from kresp3d.distributed.cluster import Cluster, waiting
+from kresp3d.records.pipeline import WHOLE, Share
+from kresp3d.system.errors import KrespError, UsageError
 
 logger = logging.getLogger("kresp3d")
 

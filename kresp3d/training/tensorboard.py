@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kresp3d.config import Config
+from kresp3d.config.schema import Config
 from kresp3d.evaluation.figures import confusion_figure, encode, rgb_over_residual
-from kresp3d.events import EventLog, cut_back
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.events import EventLog, cut_back
 from kresp3d.training.averages import kept_weights
 from kresp3d.training.checkpoint import Progress
 from kresp3d.training.explanations import ExplainedClips

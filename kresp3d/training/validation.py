@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kresp3d.data.pipeline import WHOLE, Share, evaluation_dataset
 from kresp3d.evaluation.metrics import IntArray, confusion_matrix
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.pipeline import WHOLE, Share, evaluation_dataset
+from kresp3d.runs.run_folder import RunFolder
 
 
 class VideoScores:

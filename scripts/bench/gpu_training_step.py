@@ -21,7 +21,7 @@ from arguments import config_parser
 from training_step import random_batch, torch_step
 from turns import Work, take_turns
 
-from kresp3d.config import Config, load_config
+from kresp3d.config.schema import Config, load_config
 
 #: Steps between two waits for the GPU.
 STEPS = 10

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kresp3d.quiet import quieten
+from kresp3d.system.quiet import quieten
 
 #: Grey levels between two frames above which a pixel is said to move; the embedded videos have noise of up to 5.
 MOVING = 12
@@ -32,11 +32,11 @@ def main() -> None:
 
     import tensorflow as tf
 
-    from kresp3d.analysis.grad_cam import GradCam
-    from kresp3d.data.pipeline import evaluation_dataset
+    from kresp3d.explain.grad_cam import GradCam
     from kresp3d.inference.keras_engine import KerasEngine, load_network
     from kresp3d.nn.transforms.graph import block_names
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.records.pipeline import evaluation_dataset
+    from kresp3d.runs.run_folder import RunFolder
 
     run = RunFolder.open(options.run)
     batches = evaluation_dataset(run.records("test"), run.records_folder, run.classes, run.config, clips=1)

@@ -25,11 +25,11 @@ import numpy as np
 from arguments import config_parser
 from turns import Work, cpu_name, print_rates, take_turns
 
-from kresp3d.config import Config, load_config
-from kresp3d.data.catalog import Video, load_catalog
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.data.prepare import prepare
-from kresp3d.data.source import resolve_videos
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import Config, load_config
+from kresp3d.datasets.catalog import Video, load_catalog
+from kresp3d.datasets.source import resolve_videos
+from kresp3d.records.prepare import prepare
 
 #: Reads the frames of a clip: from a path, the times of the frames in seconds (from 0 to 1, the earliest and the latest
 #: place in the video) and the size, to uint8 `[frames, size, size, 3]`.
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _records(config: Config, clips: int) -> Work:
-    from kresp3d.data.pipeline import training_dataset
+    from kresp3d.records.pipeline import training_dataset
 
     records = prepare(config.data)
     dataset = training_dataset(records.split("train"), records.folder, records.classes, config)
@@ -80,8 +80,8 @@ def _train(config: Config, from_records: bool, steps: int) -> Work:
     import keras
     import tensorflow as tf
 
-    from kresp3d.data.pipeline import training_dataset
     from kresp3d.nn import P3DResNet
+    from kresp3d.records.pipeline import training_dataset
     from kresp3d.training.fit import compile_model
 
     records = prepare(config.data)

@@ -20,7 +20,7 @@ from unittest import mock
 import numpy as np
 from arguments import config_parser
 
-from kresp3d.quiet import held_stderr, quieten
+from kresp3d.system.quiet import held_stderr, quieten
 
 BASE = "float32, Conv3D"
 
@@ -36,7 +36,7 @@ def main() -> None:
     import keras
     from ai_edge_litert.interpreter import Interpreter
 
-    from kresp3d.config import load_config
+    from kresp3d.config.schema import load_config
     from kresp3d.nn import P3DResNet
 
     config = load_config(options.config, options.set)

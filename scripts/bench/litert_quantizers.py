@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from kresp3d.quiet import held_stderr, quieten
+from kresp3d.system.quiet import held_stderr, quieten
 
 ROUNDS = 30
 
@@ -37,7 +37,7 @@ def main() -> None:
     from kresp3d.export.litert import calibration_clips
     from kresp3d.export.parity import choose
     from kresp3d.inference.keras_engine import KerasEngine, load_network
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.runs.run_folder import RunFolder
 
     run = RunFolder.open(options.run)
     engine = KerasEngine(run)
@@ -73,7 +73,7 @@ def main() -> None:
 
 def clips_of(run: Any, records: Any, clips: int) -> np.ndarray:
     """Clips of videos, uint8 `[len(records) * clips, T + s, S, S, 3]`."""
-    from kresp3d.data.pipeline import evaluation_dataset
+    from kresp3d.records.pipeline import evaluation_dataset
 
     dataset = evaluation_dataset(records, run.records_folder, run.classes, run.config, clips=clips)
     return np.concatenate([batch["frames"] for batch, _ in dataset.as_numpy_iterator()])

@@ -23,9 +23,9 @@ import numpy as np
 from arguments import config_parser
 from turns import Work, cpu_name, take_turns
 
-from kresp3d.config import Config, load_config
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.quiet import quieten
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import Config, load_config
+from kresp3d.system.quiet import quieten
 
 BASE = "PyTorch bf16"
 
@@ -85,7 +85,7 @@ def _write_networks(folder: Path, config: Config, classes: int) -> None:
     from kresp3d.export.openvino import write_openvino
     from kresp3d.inference.keras_engine import network_info
     from kresp3d.nn import P3DResNet
-    from kresp3d.run_folder import RunFolder
+    from kresp3d.runs.run_folder import RunFolder
 
     keras.utils.set_random_seed(0)
     network = P3DResNet(classes=classes, **dict(config.model))

@@ -20,13 +20,13 @@ import av
 from arguments import config_parser
 from turns import Measured, Turn, cpu_name, print_rates
 
-from kresp3d.config import DataConfig, load_config
-from kresp3d.data.catalog import load_catalog
-from kresp3d.data.decode import fit_short_side
-from kresp3d.data.jpeg import encode_jpeg
-from kresp3d.data.prepare import prepare
-from kresp3d.data.source import resolve_videos
-from kresp3d.quiet import quieten
+from kresp3d.config.schema import DataConfig, load_config
+from kresp3d.datasets.catalog import load_catalog
+from kresp3d.datasets.source import resolve_videos
+from kresp3d.records.prepare import prepare
+from kresp3d.system.quiet import quieten
+from kresp3d.video.decode import fit_short_side
+from kresp3d.video.jpeg import encode_jpeg
 
 
 def main() -> None:

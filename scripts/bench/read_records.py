@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 from turns import Work, cpu_name, print_rates, take_turns
 
-from kresp3d.data.index import read_index
-from kresp3d.data.records import read_record
-from kresp3d.data.video_table import VideoTable
+from kresp3d.records.format import read_record
+from kresp3d.records.index import read_index
+from kresp3d.records.video_table import VideoTable
 
 
 def main() -> None:

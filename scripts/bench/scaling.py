@@ -27,9 +27,9 @@ from pathlib import Path
 
 from turns import cpu_name
 
-from kresp3d.data.catalog import load_catalog
-from kresp3d.data.source import resolve_videos
-from kresp3d.run_folder import RunFolder
+from kresp3d.datasets.catalog import load_catalog
+from kresp3d.datasets.source import resolve_videos
+from kresp3d.runs.run_folder import RunFolder
 
 MATRICES = "import numpy as np, time; a = np.ones((1500, 1500), np.float32)\nfor _ in range(60): a @ a"
 PORTS = (2741, 2742)

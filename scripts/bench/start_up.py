@@ -71,9 +71,9 @@ def stages(network: Path, video: Path) -> list[float]:
         return result
 
     lap(lambda: _import(network))
-    from kresp3d.data.decode import iter_frames
-    from kresp3d.data.video_clips import video_clips
     from kresp3d.inference.open_engine import open_engine
+    from kresp3d.records.video_clips import video_clips
+    from kresp3d.video.decode import iter_frames
 
     engine = lap(lambda: open_engine(network))
     form = engine.info.clip
@@ -86,7 +86,7 @@ def stages(network: Path, video: Path) -> list[float]:
 
 
 def _import(network: Path) -> None:
-    from kresp3d.quiet import quieten
+    from kresp3d.system.quiet import quieten
 
     quieten()
     import kresp3d.inference.predictor

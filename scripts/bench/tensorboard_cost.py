@@ -16,10 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
-from kresp3d.config import load_config
-from kresp3d.data.prepare import prepare
-from kresp3d.data.source import resolve_videos
-from kresp3d.run_folder import RunFolder
+from kresp3d.config.schema import load_config
+from kresp3d.datasets.source import resolve_videos
+from kresp3d.records.prepare import prepare
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training import tensorboard
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.fit import train

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kresp3d.config import ModelConfig
+from kresp3d.config.schema import ModelConfig
 from kresp3d.nn.transforms.graph import block_names
 
 if TYPE_CHECKING:

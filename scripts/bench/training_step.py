@@ -19,8 +19,8 @@ import numpy as np
 from arguments import config_parser
 from turns import Work, cpu_name, take_turns
 
-from kresp3d.config import Config, load_config
-from kresp3d.data.clip_format import ClipFormat
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import Config, load_config
 
 
 def main() -> None:

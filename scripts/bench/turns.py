@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from kresp3d.machine import cpu_flags, cpu_model, peak_memory, read_text
-from kresp3d.quiet import quieten
+from kresp3d.system.machine import cpu_flags, cpu_model, peak_memory, read_text
+from kresp3d.system.quiet import quieten
 
 Work = Callable[[], Any]
 

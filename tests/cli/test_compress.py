@@ -18,7 +18,7 @@ import yaml
 from kresp3d.cli.main import main
 from kresp3d.compression.kernels import choose_kernels, kernels
 from kresp3d.inference.keras_engine import load_network
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
 
 #: A training of 30 steps an epoch that takes no time for pictures.
 SHORT = ["--set", "training.epochs=2", "--set", "training.tensorboard_every=0"]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from kresp3d.cli.config import command
 from kresp3d.cli.main import main
-from kresp3d.config import AUTO, Config, changed_keys, load_config, parse_config
+from kresp3d.config.schema import AUTO, Config, changed_keys, load_config, parse_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))

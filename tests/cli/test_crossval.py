@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from kresp3d.cli.main import main
-from kresp3d.files import locked
+from kresp3d.system.files import locked
 from kresp3d.training import process
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from kresp3d import doctor
+from kresp3d.api import doctor
+from kresp3d.api.doctor import Check
 from kresp3d.cli.doctor import command
-from kresp3d.doctor import Check
 
 GOOD = Check("machine", "CPU", "ok", "2 cores")
 POOR = Check("machine", "Disk", "warn", "1.0 GiB free in /somewhere/with/a/long/name/that/must/be/folded", "free " * 20)
@@ -66,7 +66,7 @@ def test_this_machine_works_and_tensorflow_is_silent(tmp_path: Path) -> None:
         text=True,
         check=False,
         cwd=tmp_path,
-        env={**quiet, "PYTHONPATH": str(Path(doctor.__file__).parents[1])},
+        env={**quiet, "PYTHONPATH": str(Path(doctor.__file__).parents[2])},
     )
     assert done.stderr == ""
     assert done.returncode == 0, done.stdout

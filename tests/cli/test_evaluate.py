@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kresp3d.cli.main import main
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kresp3d.cli.main import main
-from kresp3d.config import load_config
+from kresp3d.config.schema import load_config
 
 #: What makes the network and its training tiny.
 TINY = {

@@ -15,9 +15,9 @@ from types import ModuleType
 import click
 import pytest
 
-from kresp3d import __version__
 from kresp3d.cli import main as cli_main
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.version import __version__
 
 Run = Callable[..., int]
 HEAVY = ("tensorflow", "keras", "numpy", "pydantic", "av", "matplotlib", "rich")
@@ -25,7 +25,7 @@ HEAVY = ("tensorflow", "keras", "numpy", "pydantic", "av", "matplotlib", "rich")
 
 @pytest.fixture(autouse=True)
 def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("kresp3d.quiet.quieten", lambda: None)
+    monkeypatch.setattr("kresp3d.system.quiet.quieten", lambda: None)
     logger = logging.getLogger("kresp3d")
     before = (logger.level, logger.propagate, list(logger.handlers))
     yield
@@ -248,8 +248,8 @@ def test_verbose_shows_the_debug_log(
     words: tuple[str, ...], shown: list[str], run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> None:
-        logging.getLogger("kresp3d.data").debug("detail")
-        logging.getLogger("kresp3d.data").info("kept")
+        logging.getLogger("kresp3d.video").debug("detail")
+        logging.getLogger("kresp3d.video").info("kept")
 
     assert run(work, *words) == 0
     assert [line.split(": ")[1] for line in capsys.readouterr().err.splitlines()] == shown

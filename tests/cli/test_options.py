@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from kresp3d.cli.options import config_options, json_option
-from kresp3d.config import Config
-from kresp3d.errors import UsageError
+from kresp3d.config.schema import Config
+from kresp3d.system.errors import UsageError
 
 
 def make(required: bool, seen: list[Config]) -> click.Command:

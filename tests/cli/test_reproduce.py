@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from kresp3d.cli.main import main
-from kresp3d.files import locked
+from kresp3d.system.files import locked
 from kresp3d.training import process
 
 ROWS = ["residual", "residual_s2", "residual_s4"]
@@ -100,7 +100,7 @@ def test_a_reproduction_that_is_killed_goes_on_to_tables_and_claims(config_file,
 def no_survey(monkeypatch):
     """Counts nothing, which takes a process with TensorFlow."""
     from kresp3d.experiments.cost import Cost, Survey
-    from kresp3d.reproduction import reproduce
+    from kresp3d.experiments.reproduction import reproduce
 
     def survey(models, classes):
         return Survey({row: Cost(1, 1) for row in models}, ())
@@ -123,7 +123,7 @@ def test_a_failed_training_is_named_and_exits_with_1(config_file, tmp_path, no_s
 
 
 def test_ctrl_c_says_how_to_go_on_and_leaves_a_report(config_file, tmp_path, no_survey, monkeypatch, capsys):
-    from kresp3d.reproduction.runner import Runner
+    from kresp3d.experiments.reproduction.runner import Runner
 
     def interrupted(self, **callbacks):
         raise KeyboardInterrupt
@@ -180,7 +180,7 @@ def test_mistakes_get_a_sentence(arguments, code, words, config_file, tmp_path, 
 
 def test_trainings_do_not_fight_for_a_gpu(config_file, tmp_path, monkeypatch, capsys):
     from kresp3d.experiments.cost import Survey
-    from kresp3d.reproduction import reproduce
+    from kresp3d.experiments.reproduction import reproduce
 
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
     monkeypatch.setattr(reproduce, "survey", lambda models, classes: Survey({}, ("NVIDIA H100",)))

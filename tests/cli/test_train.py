@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from kresp3d.cli.main import main
-from kresp3d.config import load_config
+from kresp3d.config.schema import load_config
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from kresp3d.cli.main import main
-from kresp3d.config import load_config
-from kresp3d.tuning.journal import Journal
+from kresp3d.config.schema import load_config
+from kresp3d.experiments.tuning.journal import Journal
 
 #: The second one is not a number after a few steps.
 RATES = [0.1, 1e30, 0.05]
@@ -86,8 +86,8 @@ def _session(process):
 
 
 def test_a_finished_sweep_is_left_alone_and_resumed_at_once(config_file, tmp_path, monkeypatch, capsys):
-    from kresp3d.tuning.journal import Outcome
-    from kresp3d.tuning.trial import TrialRunner
+    from kresp3d.experiments.tuning.journal import Outcome
+    from kresp3d.experiments.tuning.trial import TrialRunner
 
     monkeypatch.setattr(TrialRunner, "run", lambda *arguments, **options: Outcome("done", (0.5,), 2, 1.0))
     arguments = ["tune", "--config", str(config_file), "--out", str(tmp_path / "sweep")]
@@ -101,8 +101,8 @@ def test_a_finished_sweep_is_left_alone_and_resumed_at_once(config_file, tmp_pat
 
 
 def test_when_every_trial_fails_the_sweep_does(config_file, tmp_path, monkeypatch, capsys):
-    from kresp3d.tuning.journal import Outcome
-    from kresp3d.tuning.trial import TrialRunner
+    from kresp3d.experiments.tuning.journal import Outcome
+    from kresp3d.experiments.tuning.trial import TrialRunner
 
     monkeypatch.setattr(TrialRunner, "run", lambda *arguments, **options: Outcome("failed", reason="no memory"))
     assert main(["tune", "--config", str(config_file), "--out", str(tmp_path / "sweep")]) == 1
@@ -111,8 +111,8 @@ def test_when_every_trial_fails_the_sweep_does(config_file, tmp_path, monkeypatc
 
 
 def test_ctrl_c_says_how_to_go_on_and_leaves_a_report(config_file, tmp_path, monkeypatch, capsys):
-    from kresp3d.tuning.journal import Outcome
-    from kresp3d.tuning.trial import TrialRunner
+    from kresp3d.experiments.tuning.journal import Outcome
+    from kresp3d.experiments.tuning.trial import TrialRunner
 
     outcomes = iter([Outcome("done", (0.5,), 2, 1.0)])
 

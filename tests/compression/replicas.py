@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kresp3d.compression.methods import training_callback
 from kresp3d.compression.quantization import begin_quantization
-from kresp3d.config import CompressConfig, TrainingConfig
+from kresp3d.config.schema import CompressConfig, TrainingConfig
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.transforms import fold
 from kresp3d.training.averages import kept_weights

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kresp3d.compression.kernels import choose_kernels, kernels
-from kresp3d.errors import UsageError
 from kresp3d.nn import P3DResNet
+from kresp3d.system.errors import UsageError
 
 
 def network(**values):

@@ -11,7 +11,7 @@ from kresp3d.compression.methods import training_callback
 from kresp3d.compression.pruning import KeepZeros, Prune
 from kresp3d.compression.quantization import Quantize
 from kresp3d.compression.rounding import Rounding
-from kresp3d.config import CompressConfig
+from kresp3d.config.schema import CompressConfig
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.transforms import round_int8
 

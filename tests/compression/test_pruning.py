@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kresp3d.compression.kernels import choose_kernels, kernels
 from kresp3d.compression.pruning import RENEWALS, KeepZeros, Prune, renewals
-from kresp3d.config import CompressConfig
+from kresp3d.config.schema import CompressConfig
 from kresp3d.nn import P3DResNet
-from kresp3d.training.averages import moving_averages
+from kresp3d.nn.averages import moving_averages
 
 
 @given(st.integers(1, 100_000), st.floats(0.01, 1.0))

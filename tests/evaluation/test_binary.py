@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef, precision_score, recall_score
 
-from kresp3d.errors import UsageError
 from kresp3d.evaluation.binary import check_positive, measure_binary, positive_class
+from kresp3d.system.errors import UsageError
 
 
 def measured(confusion, positive=1):

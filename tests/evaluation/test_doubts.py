@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kresp3d.cli.main import main
-from kresp3d.data.index import INDEX
 from kresp3d.evaluation.doubts import doubts
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.index import INDEX
+from kresp3d.runs.run_folder import RunFolder
 
 
 @pytest.fixture

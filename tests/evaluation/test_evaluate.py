@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.evaluate import evaluate
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.keras_engine import network_info
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 
 class Colour(Engine):

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.figures import (
     NAMED_CLASSES,
     clip_sheet,
@@ -19,6 +18,7 @@ from kresp3d.evaluation.figures import (
     shown_times,
 )
 from kresp3d.evaluation.metrics import ClassResult
+from kresp3d.system.errors import KrespError
 
 
 def class_result(name, videos, video_top1, clip_top1=0.5):

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kresp3d.data.records import write_records
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.mean_residual import PAIRS, mean_residuals, pair_times
+from kresp3d.records.format import write_records
+from kresp3d.system.errors import KrespError
 
 
 @given(st.integers(1, 400))

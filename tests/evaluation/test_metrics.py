@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.metrics import (
     confusion_matrix,
     evaluate_scores,
@@ -14,6 +13,7 @@ from kresp3d.evaluation.metrics import (
     video_scores,
     wilson_interval,
 )
+from kresp3d.system.errors import KrespError
 
 seeds = st.integers(0, 2**32 - 1)
 

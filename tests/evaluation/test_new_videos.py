@@ -14,13 +14,13 @@ import pytest
 
 import kresp3d
 from kresp3d.cli.main import main
-from kresp3d.config import parse_config
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import parse_config
 from kresp3d.evaluation.new_videos import check_folder, labelled_videos, measure_videos, videos_config
 from kresp3d.inference.engine import Engine
-from kresp3d.inference.network_info import NetworkInfo
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError, UsageError
 
 CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15, short_side=32)
 INFO = NetworkInfo(name="brightness", format="keras", labels=("light", "dark", "none"), clip=CLIP, clips=3, source="")

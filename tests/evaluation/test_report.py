@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kresp3d.errors import KrespError
 from kresp3d.evaluation.assessment import assess
 from kresp3d.evaluation.metrics import evaluate_scores
 from kresp3d.evaluation.report import summary_table, threshold_table, write_metrics, write_predictions, write_report
+from kresp3d.system.errors import KrespError
 
 
 def judged(evaluation, **more):

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from kresp3d.config import ModelConfig, parse_config
-from kresp3d.errors import UsageError
+from kresp3d.config.schema import ModelConfig, parse_config
 from kresp3d.experiments.cost import measure_rate, survey
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.profile import profile
+from kresp3d.system.errors import UsageError
 
 
 def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tmp_path):
@@ -19,7 +19,7 @@ def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tm
     # In a process that has no TensorFlow, and still has none afterwards.
     program = (
         "import sys\n"
-        "from kresp3d.config import ModelConfig\n"
+        "from kresp3d.config.schema import ModelConfig\n"
         "from kresp3d.experiments.cost import survey\n"
         f"tiny = {tiny!r}\n"
         "if __name__ == '__main__':\n"

@@ -1,4 +1,4 @@
-"""What trainings of all experiments share; `tests/reproduction/test_runner.py` runs some."""
+"""What trainings of all experiments share; `tests/experiments/reproduction/test_runner.py` runs some."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.errors import UsageError
 from kresp3d.experiments.jobs import check_gpus, continue_command, share_cores, status_of
+from kresp3d.system.errors import UsageError
 from kresp3d.training.process import Training
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kresp3d.export import calibration as module
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kresp3d.errors import KrespError, UsageError
 from kresp3d.export import export as module
 from kresp3d.export.export import export, installed_formats
 from kresp3d.export.parity import Tolerance
-from kresp3d.files import locked
 from kresp3d.inference.bench import Bench, Timing
 from kresp3d.inference.keras_engine import KerasEngine
 from kresp3d.inference.open_engine import open_engine
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.files import locked
 
 
 @pytest.fixture

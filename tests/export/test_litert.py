@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kresp3d.config import Config
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.data.pipeline import evaluation_dataset
-from kresp3d.errors import KrespError
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import Config
 from kresp3d.export.litert import MIN_CALIBRATION_CLIPS, check_operators, convert, write_litert
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.litert_engine import LiteRTEngine
-from kresp3d.inference.network_info import QUANTIZE, NetworkInfo
 from kresp3d.nn import P3DResNet
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.pipeline import evaluation_dataset
+from kresp3d.runs.network_info import QUANTIZE, NetworkInfo
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed (the extra litert)")
 

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from kresp3d.errors import KrespError
 from kresp3d.export.onnx import write_onnx
 from kresp3d.inference.keras_engine import load_network, network_info
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 for _package in ("onnx", "onnxruntime", "tf2onnx"):
     pytest.importorskip(_package, reason="needs the extra 'onnx'")

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from kresp3d.errors import KrespError
 from kresp3d.export.openvino import write_openvino
 from kresp3d.inference.keras_engine import load_network, network_info
 from kresp3d.inference.openvino_engine import load_openvino
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 

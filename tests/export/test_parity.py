@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from kresp3d.data.clip_format import ClipFormat
+from kresp3d.clips.clip_format import ClipFormat
 from kresp3d.export.parity import choose, compare, parity_table, score
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.keras_engine import KerasEngine
-from kresp3d.inference.network_info import NetworkInfo
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.runs.run_folder import RunFolder
 
 CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15, short_side=32)
 

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
-from kresp3d.data.augment import centre_box
-from kresp3d.data.decode import iter_frames
-from kresp3d.data.jpeg import encode_jpeg
-from kresp3d.data.sampling import uniform_starts
-from kresp3d.data.video_clips import video_clips
+from kresp3d.clips.crops import centre_box
+from kresp3d.clips.sampling import uniform_starts
 from kresp3d.export.saved_model import centre_square, decode_centre_square, spread_starts, write_saved_model
 from kresp3d.inference.keras_engine import KerasEngine, load_network
-from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.predictor import video_probabilities
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.video_clips import video_clips
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.video.decode import iter_frames
+from kresp3d.video.jpeg import encode_jpeg
 
 LABELS = [b"bend", b"jump", b"walk"]
 #: Makes packages impossible to find, as where they are not installed.

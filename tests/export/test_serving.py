@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from kresp3d.export.saved_model import write_saved_model
 from kresp3d.export.serving import WARMUP_FILE, moving_picture, write_batching_parameters, write_models_config
 from kresp3d.inference.keras_engine import load_network, network_info
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
 
 NEEDED = "needs tensorflow-serving-api (pip install 'kresp3d[serving]')"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kresp3d.data.inspect import count_frames
-from kresp3d.machine import peak_memory
+from kresp3d.datasets.inspect import count_frames
+from kresp3d.system.machine import peak_memory
 
 
 def frames_and_memory(path: Path) -> tuple[int, int | None]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from kresp3d.config import DataConfig, load_config
-from kresp3d.data.catalog import load_catalog
-from kresp3d.data.index import COLUMNS, read_index
-from kresp3d.data.records import DAMAGE, parse_record
-from kresp3d.errors import KrespError
+from kresp3d.config.schema import DataConfig, load_config
+from kresp3d.datasets.catalog import load_catalog
+from kresp3d.records.format import DAMAGE, parse_record
+from kresp3d.records.index import COLUMNS, read_index
+from kresp3d.system.errors import KrespError
 
 
 @pytest.mark.parametrize(

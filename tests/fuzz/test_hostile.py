@@ -15,15 +15,15 @@ import yaml
 from hostile import Hostile, make_hostile
 from measure import frames_and_memory
 
-from kresp3d.analysis.explain import Explainer, open_run
-from kresp3d.analysis.explain_output import explain_video
 from kresp3d.cli.main import main
-from kresp3d.config import DataConfig
-from kresp3d.data.inspect import check
-from kresp3d.data.tree import find_videos
-from kresp3d.data.workers import DecoderProcess, map_videos
-from kresp3d.errors import VideoError
-from kresp3d.text import printable, utf8
+from kresp3d.config.schema import DataConfig
+from kresp3d.datasets.inspect import check
+from kresp3d.datasets.readers.folder_tree import find_videos
+from kresp3d.explain.drawing import explain_video
+from kresp3d.explain.explanation import Explainer, open_run
+from kresp3d.system.errors import VideoError
+from kresp3d.system.text import printable, utf8
+from kresp3d.video.workers import DecoderProcess, map_videos
 
 pytestmark = pytest.mark.once
 

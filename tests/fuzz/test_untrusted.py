@@ -14,11 +14,11 @@ import keras
 import pytest
 
 from kresp3d.cli.main import main
-from kresp3d.config import load_config
-from kresp3d.data.index import read_index
-from kresp3d.errors import KrespError
+from kresp3d.config.schema import load_config
 from kresp3d.inference.open_engine import open_engine
 from kresp3d.nn.transforms import fold
+from kresp3d.records.index import read_index
+from kresp3d.system.errors import KrespError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.bench import ROUNDS, Bench, Timing, bench, bench_table, size_on_disk
+from kresp3d.system.errors import KrespError, UsageError
 
 
 def test_a_network_is_timed_at_every_batch_size(trained_run):

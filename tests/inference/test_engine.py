@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.errors import KrespError
+from kresp3d.clips.clip_format import ClipFormat
 from kresp3d.inference.engine import Engine
-from kresp3d.inference.network_info import NetworkInfo
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError
 
 CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15, short_side=32)
 

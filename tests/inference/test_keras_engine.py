@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.keras_engine import KerasEngine, load_network_file
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 
 def test_scores_are_the_softmax_of_the_network_for_batches_of_any_size(trained_run):

@@ -10,10 +10,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.litert_engine import LiteRTEngine, pack, read_info
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed (the extra litert)")
 

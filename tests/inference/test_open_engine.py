@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kresp3d.data.pipeline import evaluation_frames
-from kresp3d.errors import KrespError, UsageError
 from kresp3d.inference.open_engine import open_engine
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.pipeline import evaluation_frames
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError, UsageError
 
 
 def test_exported_networks_are_opened_by_their_names(exported_run, trained_run):
@@ -101,8 +101,8 @@ kresp3d.load(sys.argv[1], threads=2)
         timeout=300,
     )
     assert done.stderr.splitlines()[-1] == (
-        "kresp3d.errors.UsageError: TensorFlow has begun to compute with other threads in this process; give threads= "
-        "to the first load"
+        "kresp3d.system.errors.UsageError: TensorFlow has begun to compute with other threads in this process; give "
+        "threads= to the first load"
     )
     assert done.stdout == "3\n3\n"
 

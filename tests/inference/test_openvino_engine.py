@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from kresp3d.errors import KrespError
 from kresp3d.export.openvino import write_openvino
 from kresp3d.inference import openvino_engine
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.openvino_engine import INFO_KEY, OpenVINOEngine, has_bfloat16, load_openvino
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.errors import KrespError, VideoError
+from kresp3d.api.run import Run
+from kresp3d.clips.clip_format import ClipFormat
 from kresp3d.inference.engine import Engine
-from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.predictor import find_all
-from kresp3d.inference.run import Run
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.system.errors import KrespError, VideoError
 
 CLIP = ClipFormat(frames=4, step=1, size=16, frame_stride=1, fps=15, short_side=32)
 INFO = NetworkInfo(name="brightness", format="keras", labels=("light", "dark", "none"), clip=CLIP, clips=4, source="")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.saved_model_check import check_file
 from kresp3d.inference.saved_model_engine import SavedModelEngine
+from kresp3d.system.errors import KrespError
 
 
 def save(folder: Path, description: Path, function) -> Path:

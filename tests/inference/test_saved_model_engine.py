@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kresp3d.errors import KrespError
 from kresp3d.export.saved_model import write_saved_model
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.inference.saved_model_engine import SavedModelEngine
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError
 
 
 @pytest.fixture(scope="module")

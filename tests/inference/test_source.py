@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kresp3d.errors import KrespError
 from kresp3d.inference.source import source_run
+from kresp3d.system.errors import KrespError
 
 
 def test_each_network_in_a_folder_is_of_the_run_that_its_own_row_names(tmp_path):

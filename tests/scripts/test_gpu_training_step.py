@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "scripts" / "bench"
 PROGRAM = """
 import sys
 from gpu_training_step import STEPS, _jax
-from kresp3d.config import load_config
+from kresp3d.config.schema import load_config
 
 model = {"width": 4, "frames": 4, "size": 16, "blocks": [1]}
 work = _jax(load_config(sys.argv[1], [f"model.{key}={value}" for key, value in model.items()]), classes=5, batch=4)

@@ -27,13 +27,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kresp3d.errors import KrespError, UsageError
 from kresp3d.export.saved_model import write_saved_model
 from kresp3d.inference.keras_engine import load_network, network_info
-from kresp3d.inference.network_info import NetworkInfo
 from kresp3d.inference.predictor import video_probabilities
 from kresp3d.inference.saved_model_engine import SavedModelEngine
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.network_info import NetworkInfo
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError, UsageError
 
 NEEDED = "needs tensorflow-serving-api (pip install 'kresp3d[serving]')"
 SIGNATURES = ("encoded", "video", "serving_default")

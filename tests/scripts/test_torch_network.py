@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from kresp3d.config import ModelConfig
+from kresp3d.config.schema import ModelConfig
 from kresp3d.nn import P3DResNet
 
 torch = pytest.importorskip("torch", reason="PyTorch is for speed comparisons alone: pip install 'kresp3d[bench]'")

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kresp3d.config import load_config
-from kresp3d.data.prepare import prepare
-from kresp3d.run_folder import RunFolder
+from kresp3d.config.schema import load_config
+from kresp3d.records.prepare import prepare
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training import fit
 
 

@@ -12,9 +12,9 @@ import signal
 import sys
 from pathlib import Path
 
-from kresp3d.config import load_config, override_config
-from kresp3d.data.prepare import prepare
-from kresp3d.run_folder import RunFolder
+from kresp3d.config.schema import load_config, override_config
+from kresp3d.records.prepare import prepare
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training import callbacks
 from kresp3d.training.fit import train
 

@@ -15,7 +15,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from kresp3d.errors import KrespError
+from kresp3d.system.errors import KrespError
 from kresp3d.training import checkpoint as module
 from kresp3d.training.checkpoint import Checkpoints, Progress
 

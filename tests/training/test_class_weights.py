@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from kresp3d.config import parse_config
-from kresp3d.errors import UsageError
+from kresp3d.config.schema import parse_config
+from kresp3d.system.errors import UsageError
 from kresp3d.training.class_weights import class_weights
 
 CLASSES = ("fall", "run", "walk")

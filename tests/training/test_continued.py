@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from kresp3d.config import parse_config
-from kresp3d.phases import Phase
-from kresp3d.run_folder import RunFolder
+from kresp3d.config.schema import parse_config
+from kresp3d.runs.phases import Phase
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training.callbacks import write_history
 from kresp3d.training.checkpoint import Progress
 from kresp3d.training.continued import continued, steps_at

@@ -10,14 +10,14 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from kresp3d.analysis.grad_cam import GradCam
-from kresp3d.config import parse_config
-from kresp3d.data.pipeline import evaluation_dataset
-from kresp3d.data.prepare import prepare
-from kresp3d.events import EventLog
+from kresp3d.config.schema import parse_config
+from kresp3d.explain.grad_cam import GradCam
 from kresp3d.inference.keras_engine import load_network
 from kresp3d.nn.transforms import inference_form
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.pipeline import evaluation_dataset
+from kresp3d.records.prepare import prepare
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.events import EventLog
 from kresp3d.training import fit
 from kresp3d.training.explanations import ExplainedClips, rgb_over_heat
 

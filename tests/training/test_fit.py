@@ -16,17 +16,17 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from kresp3d.config import parse_config
-from kresp3d.data.clip_format import ClipFormat
-from kresp3d.data.index import read_index
-from kresp3d.data.prepare import prepare
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.clips.clip_format import ClipFormat
+from kresp3d.config.schema import parse_config
 from kresp3d.inference.keras_engine import KerasEngine, load_network
 from kresp3d.nn import P3DResNet
+from kresp3d.nn.averages import moving_averages
 from kresp3d.nn.layers import BatchNorm, FactorizedConv
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.index import read_index
+from kresp3d.records.prepare import prepare
+from kresp3d.runs.run_folder import RunFolder
+from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.training import callbacks, fit
-from kresp3d.training.averages import moving_averages
 from kresp3d.training.checkpoint import Checkpoints, Progress
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kresp3d.inference.keras_engine import load_network
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training.graph import network_graph
 
 

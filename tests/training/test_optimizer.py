@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from kresp3d.config import TrainingConfig
-from kresp3d.phases import Phase
+from kresp3d.config.schema import TrainingConfig
+from kresp3d.runs.phases import Phase
 from kresp3d.training.optimizer import LaterSchedule, make_optimizer, make_schedule
 
 

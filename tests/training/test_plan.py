@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.config import AUTOMATIC, Config, load_config
-from kresp3d.data.sampling import clip_span, steps_per_epoch
+from kresp3d.clips.sampling import clip_span, steps_per_epoch
+from kresp3d.config.schema import AUTOMATIC, Config, load_config
 from kresp3d.training.plan import Videos, doubts, settle
 
 lengths = st.lists(st.integers(1, 2000), min_size=1, max_size=400).map(tuple)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kresp3d.config import load_config, parse_config
+from kresp3d.config.schema import load_config, parse_config
 from kresp3d.training import process as process_module
 from kresp3d.training.process import Training, end, start
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 import yaml
 
 import kresp3d.nn  # noqa: F401
-from kresp3d.config import load_config
+from kresp3d.config.schema import load_config
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kresp3d.config import parse_config
+from kresp3d.config.schema import parse_config
 from kresp3d.evaluation.figures import confusion_figure, encode
-from kresp3d.run_folder import RunFolder
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training.checkpoint import Progress
 from kresp3d.training.tensorboard import HYPERPARAMETERS, MAIN, TensorBoardLog, hyperparameters
 from kresp3d.training.validation import VideoScores

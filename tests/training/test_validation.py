@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kresp3d.data.pipeline import Share, evaluation_dataset
 from kresp3d.evaluation.metrics import evaluate_scores
 from kresp3d.inference.keras_engine import load_network
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.pipeline import Share, evaluation_dataset
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training.validation import ScoredModel, VideoScores, validation_data
 
 

@@ -9,11 +9,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from kresp3d.config import Config, load_config
-from kresp3d.data.catalog import read_entries
-from kresp3d.data.index import Records
-from kresp3d.data.splits import count
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.config.schema import Config, load_config
+from kresp3d.datasets.catalog import read_entries
+from kresp3d.datasets.splits import count
 from kresp3d.experiments.cost import measure_rate, survey
 from kresp3d.experiments.crossvalidation.display import CrossValidationDisplay, fold_table
 from kresp3d.experiments.crossvalidation.folder import CrossValidationFolder
@@ -30,10 +28,12 @@ from kresp3d.experiments.crossvalidation.results import Results, pool
 from kresp3d.experiments.crossvalidation.runner import Runner
 from kresp3d.experiments.jobs import check_gpus, share_cores
 from kresp3d.experiments.reported import run_reported, say
-from kresp3d.run_folder import command_line, settle_precision
-from kresp3d.storage import is_remote
+from kresp3d.records.index import Records
+from kresp3d.runs.run_folder import command_line, settle_precision
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.storage import is_remote
 from kresp3d.training.plan import Videos, settle, tell
-from kresp3d.training.prepare import prepare_with_progress, resolve_with_progress
+from kresp3d.training.preparation import prepare_with_progress, resolve_with_progress
 
 logger = logging.getLogger("kresp3d")
 

@@ -13,8 +13,8 @@ from kresp3d.evaluation.figures import percent
 from kresp3d.experiments.crossvalidation.report import measured
 from kresp3d.experiments.crossvalidation.results import MEASURES, FoldResult, Results
 from kresp3d.experiments.crossvalidation.runner import Runner
-from kresp3d.live import LiveView
-from kresp3d.text import clock, printable
+from kresp3d.system.text import clock, printable
+from kresp3d.ui.live_view import LiveView
 
 
 class CrossValidationDisplay(LiveView):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.data.splits import Labelled, count, shorten, unit_of
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.datasets.splits import Labelled, count, shorten, unit_of
+from kresp3d.system.errors import KrespError, UsageError
 
 if TYPE_CHECKING:
     from sklearn.model_selection import BaseCrossValidator

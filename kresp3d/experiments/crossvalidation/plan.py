@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from kresp3d.config import Config, parse_config
-from kresp3d.data.index import Records
-from kresp3d.data.splits import Entry, Labelled, Split, choose_units, unit_of
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.config.schema import Config, parse_config
+from kresp3d.datasets.splits import Entry, Labelled, Split, choose_units, unit_of
 from kresp3d.experiments.crossvalidation.folds import Folds, assign_folds
-from kresp3d.files import write_text
+from kresp3d.records.index import Records
+from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.files import write_text
 
 _AGAIN = "begin anew by --overwrite, or give another --out"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kresp3d.config import SYNTHETIC
-from kresp3d.data.splits import count
+from kresp3d.config.schema import SYNTHETIC
+from kresp3d.datasets.splits import count
 from kresp3d.evaluation.figures import confusion_figure, percent, save
 from kresp3d.evaluation.groups import MANY_GROUPS, RESAMPLES
 from kresp3d.evaluation.markdown import code, escape, fenced, table
@@ -22,8 +22,8 @@ from kresp3d.experiments.crossvalidation.tables import (
     write_predictions,
 )
 from kresp3d.experiments.settings import machine_rows, network_rows
-from kresp3d.files import remove, write_text
-from kresp3d.text import clock
+from kresp3d.system.files import remove, write_text
+from kresp3d.system.text import clock
 
 #: Rows of the tables of groups and classes; the CSV files have all.
 SHOWN = 150

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kresp3d.config import Config
-from kresp3d.errors import KrespError
+from kresp3d.config.schema import Config
 from kresp3d.evaluation.groups import GroupResults, measure_groups
 from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.experiments.crossvalidation.folder import CrossValidationFolder
 from kresp3d.experiments.crossvalidation.plan import Plan
 from kresp3d.experiments.jobs import Status
+from kresp3d.system.errors import KrespError
 from kresp3d.training.process import Training
 
 #: Measures of a fold: its key in `metrics.json`, and what a report calls it.

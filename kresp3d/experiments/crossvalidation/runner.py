@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from kresp3d.config import Config
-from kresp3d.data.index import Records
+from kresp3d.config.schema import Config
 from kresp3d.experiments.crossvalidation.folder import CrossValidationFolder
 from kresp3d.experiments.crossvalidation.plan import Plan, fold_config, validation_fraction
 from kresp3d.experiments.crossvalidation.results import FoldResult, Results, read_fold
 from kresp3d.experiments.jobs import Callback, Jobs, nothing
-from kresp3d.run_folder import RunFolder
+from kresp3d.records.index import Records
+from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training.process import Training
 
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from kresp3d.config import parse_config
+from kresp3d.config.schema import parse_config
 from kresp3d.experiments.crossvalidation.folder import CrossValidationFolder
 from kresp3d.experiments.crossvalidation.plan import FoldVideo, Plan
 

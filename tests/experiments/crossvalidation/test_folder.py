@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kresp3d.config import load_config
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.config.schema import load_config
+from kresp3d.system.errors import KrespError, UsageError
 
 
 def test_only_what_folds_leave_is_its_own(folder, base, make_plan, finish):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kresp3d.data.splits import Entry
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.datasets.splits import Entry
 from kresp3d.experiments.crossvalidation.folds import assign_folds
+from kresp3d.system.errors import KrespError, UsageError
 
 labels = st.sampled_from(["box", "jump", "run", "walk"])
 PEOPLE = [f"p{i}" for i in range(7)]

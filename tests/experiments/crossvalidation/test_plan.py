@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.config import parse_config
-from kresp3d.data.index import Record, Records
-from kresp3d.data.splits import Entry
-from kresp3d.errors import KrespError, UsageError
+from kresp3d.config.schema import parse_config
+from kresp3d.datasets.splits import Entry
 from kresp3d.experiments.crossvalidation import plan as plans
 from kresp3d.experiments.crossvalidation.plan import FoldVideo, Plan, choose_videos, fold_config, validation_fraction
+from kresp3d.records.index import Record, Records
+from kresp3d.system.errors import KrespError, UsageError
 
 
 @given(st.integers(3, 12), st.integers(2, 3), st.sampled_from([0.0, 0.2, 0.5]), st.booleans())

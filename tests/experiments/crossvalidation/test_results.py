@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kresp3d.errors import KrespError
 from kresp3d.experiments.crossvalidation.results import Results, pool, read_fold
+from kresp3d.system.errors import KrespError
 
 CLASSES = ("bend", "jump", "walk")
 

@@ -1,0 +1,3 @@
+"""The version of kresp3d."""
+
+__version__ = "0.1.0"
