@@ -149,7 +149,7 @@ def _train_along(config: Config, cluster: Cluster, console: Console, until: int 
     """Train as one of several hosts, of which another one keeps the run and goes on with it."""
     from kresp3d.distributed.collectives import meet
     from kresp3d.inference.keras_engine import KerasEngine
-    from kresp3d.training.fit import train as fit
+    from kresp3d.training.session import train as fit
     from kresp3d.training.strategy import make_strategy
 
     console.print(f"Training as {cluster}; the run is with the first one, at {cluster.addresses[0]}.")
@@ -189,11 +189,11 @@ def train_and_measure(
     until: int | None = None,
     config: Config | None = None,
 ) -> Run:
-    """Train a run, which this process holds, and measure it; see `kresp3d.training.fit.train`."""
+    """Train a run, which this process holds, and measure it; see `kresp3d.training.session.train`."""
     from kresp3d.evaluation.measure import measure
     from kresp3d.inference.keras_engine import KerasEngine
-    from kresp3d.training.fit import LESS_MEMORY
-    from kresp3d.training.fit import train as fit
+    from kresp3d.training.session import LESS_MEMORY
+    from kresp3d.training.session import train as fit
     from kresp3d.training.strategy import make_strategy
 
     ended = (

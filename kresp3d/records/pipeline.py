@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from kresp3d.config.schema import Config
 from kresp3d.records.format import damage_named
 from kresp3d.records.index import Record
 from kresp3d.records.video_table import VideoTable, clip_frames, decode_frames, frame_reader
-from kresp3d.system.errors import KrespError
 
 logger = logging.getLogger("kresp3d")
 
@@ -232,35 +230,6 @@ def evaluation_frames(
     with damage_named(lambda: records, folder):
         for batch, _ in dataset.as_numpy_iterator():
             yield batch["frames"]
-
-
-def measure_rate(dataset: tf.data.Dataset, *, seconds: float = 3.0) -> float:
-    """Measure, and log, how many clips a second a dataset can feed when nothing else runs.
-
-    The first batch, which carries the start of the pipeline, is not counted.
-
-    Args:
-        dataset: Batches `(inputs, int32 [B])`.
-        seconds: How long to read, unless the dataset ends before.
-
-    Returns:
-        Clips a second.
-
-    Raises:
-        KrespError: If the dataset has fewer than two batches.
-    """
-    iterator = iter(dataset)
-    next(iterator, None)
-    count, begin = 0, time.perf_counter()
-    elapsed = 0.0
-    while elapsed < seconds and (batch := next(iterator, None)) is not None:
-        count += int(batch[1].shape[0])
-        elapsed = time.perf_counter() - begin
-    if not count:
-        raise KrespError("measuring the input pipeline takes at least two batches, and the dataset has fewer")
-    rate = count / elapsed
-    logger.info("the input pipeline can feed %.1f clips a second (%d clips in %.1f s)", rate, count, elapsed)
-    return rate
 
 
 def _box_table(boxes: Sequence[Sequence[Box]]) -> tf.Tensor:

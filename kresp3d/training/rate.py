@@ -11,7 +11,7 @@ import tensorflow as tf
 from kresp3d.clips.clip_format import ClipFormat
 from kresp3d.config.schema import Config
 from kresp3d.nn import P3DResNet
-from kresp3d.training.fit import compile_model, dtype_policy
+from kresp3d.training.compiled import compile_model, dtype_policy
 from kresp3d.training.loop import distributed, training_step
 from kresp3d.training.strategy import share_of
 

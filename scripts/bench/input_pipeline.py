@@ -82,7 +82,7 @@ def _train(config: Config, from_records: bool, steps: int) -> Work:
 
     from kresp3d.nn import P3DResNet
     from kresp3d.records.pipeline import training_dataset
-    from kresp3d.training.fit import compile_model
+    from kresp3d.training.compiled import compile_model
 
     records = prepare(config.data)
     keras.config.set_dtype_policy(config.training.precision)

@@ -22,7 +22,7 @@ from kresp3d.records.prepare import prepare
 from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training import tensorboard
 from kresp3d.training.explanations import ExplainedClips
-from kresp3d.training.fit import train
+from kresp3d.training.session import train
 
 #: What is timed -> its name in the table.
 PARTS = {

@@ -117,7 +117,7 @@ def _ours(config: Config, classes: int, batch: int, precision: str, threads: int
     import tensorflow as tf
 
     from kresp3d.nn import P3DResNet
-    from kresp3d.training.fit import compile_model
+    from kresp3d.training.compiled import compile_model
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     keras.config.set_dtype_policy("float32" if precision == "float32" else "mixed_bfloat16")

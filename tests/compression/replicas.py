@@ -18,7 +18,7 @@ from kresp3d.config.schema import CompressConfig, TrainingConfig
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.transforms import fold
 from kresp3d.training.averages import kept_weights
-from kresp3d.training.fit import compile_model
+from kresp3d.training.compiled import compile_model
 from kresp3d.training.strategy import make_strategy
 
 random = np.random.default_rng(0)

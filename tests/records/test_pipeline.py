@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import logging
 from collections import Counter
 from types import SimpleNamespace
 
@@ -19,7 +18,7 @@ from kresp3d.config.schema import Config, parse_config
 from kresp3d.records import pipeline, video_table
 from kresp3d.records.format import ShardWriter, parse_record, read_record, write_records
 from kresp3d.records.index import Records
-from kresp3d.records.pipeline import Share, evaluation_dataset, measure_rate, training_dataset
+from kresp3d.records.pipeline import Share, evaluation_dataset, training_dataset
 from kresp3d.records.video_clips import video_clips
 from kresp3d.system.errors import KrespError
 
@@ -433,14 +432,3 @@ def test_an_unknown_label_is_named(numbered_records):
 def test_a_split_without_videos_is_refused(tmp_path):
     with pytest.raises(KrespError, match="at least one video"):
         evaluation_dataset((), tmp_path, CLASSES, make_config(), clips=1)
-
-
-def test_the_rate_counts_the_clips_after_the_first_batch_and_is_logged(monkeypatch, caplog):
-    clock = itertools.count(100.0, 2.0)
-    monkeypatch.setattr(pipeline.time, "perf_counter", lambda: next(clock))
-    dataset = tf.data.Dataset.from_tensor_slices((tf.zeros([10, 1]), tf.zeros([10], tf.int32))).batch(4)
-    with caplog.at_level(logging.INFO, logger="kresp3d"):
-        assert measure_rate(dataset, seconds=60) == (4 + 2) / 4
-    assert "1.5 clips a second" in caplog.text
-    with pytest.raises(KrespError, match="two batches"):
-        measure_rate(dataset.take(1))

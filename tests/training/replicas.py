@@ -15,7 +15,7 @@ import tensorflow as tf
 from kresp3d.config.schema import load_config
 from kresp3d.records.prepare import prepare
 from kresp3d.runs.run_folder import RunFolder
-from kresp3d.training import fit
+from kresp3d.training import session
 
 
 def main() -> None:
@@ -24,13 +24,13 @@ def main() -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     models = []
-    compile_model = fit.compile_model
+    compile_model = session.compile_model
 
     def compile_and_keep(*arguments):
         models.append(compile_model(*arguments))
         return models[-1]
 
-    fit.compile_model = compile_and_keep
+    session.compile_model = compile_and_keep
     found = {}
     for clip_norm, replicas, norm in (
         ("null", 1, "sync_batch"),
@@ -44,7 +44,7 @@ def main() -> None:
             overrides["training.replicas"] = "null"
         config = load_config(config_file, [f"{key}={value}" for key, value in overrides.items()])
         run = RunFolder.create(folder / name, config)
-        progress = fit.train(run, prepare(config.data))
+        progress = session.train(run, prepare(config.data))
         weights = [value.value for value in models[-1].variables]
         copies = [[part.numpy() for part in getattr(w, "values", (w,))] for w in weights]
         found[name] = {

@@ -16,7 +16,7 @@ from kresp3d.config.schema import load_config, override_config
 from kresp3d.records.prepare import prepare
 from kresp3d.runs.run_folder import RunFolder
 from kresp3d.training import callbacks
-from kresp3d.training.fit import train
+from kresp3d.training.session import train
 
 
 def interrupt_after(steps: int) -> None:

@@ -18,7 +18,7 @@ from kresp3d.records.pipeline import evaluation_dataset
 from kresp3d.records.prepare import prepare
 from kresp3d.runs.run_folder import RunFolder
 from kresp3d.system.events import EventLog
-from kresp3d.training import fit
+from kresp3d.training import session
 from kresp3d.training.explanations import ExplainedClips, rgb_over_heat
 
 
@@ -64,7 +64,7 @@ def test_the_attention_is_that_of_the_averaged_weights_and_equals_numpy(tiny_con
     training = {**tiny_config["training"], "epochs": 3, "ema": 0.5, "keep": "last", "tensorboard_every": 2}
     config = parse_config({**tiny_config, "training": training}, "the test")
     run = RunFolder.create(tmp_path / "run", config)
-    fit.train(run, prepare(config.data), console=Console(file=io.StringIO()))
+    session.train(run, prepare(config.data), console=Console(file=io.StringIO()))
     logged = read_events(run.logs)
     # The kept network has the averages of the last epoch.
     frames, _ = all_clips(run, "validation")

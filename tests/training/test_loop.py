@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kresp3d.config.schema import parse_config
 from kresp3d.nn import P3DResNet
-from kresp3d.training.fit import compile_model
+from kresp3d.training.compiled import compile_model
 from kresp3d.training.loop import distributed, fit
 
 STEPS = 3

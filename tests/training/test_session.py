@@ -26,14 +26,13 @@ from kresp3d.records.index import read_index
 from kresp3d.records.prepare import prepare
 from kresp3d.runs.run_folder import RunFolder
 from kresp3d.system.errors import KrespError, UsageError
-from kresp3d.training import callbacks, fit
+from kresp3d.training import callbacks, compiled, session
 from kresp3d.training.checkpoint import Checkpoints, Progress
 
 
 @pytest.fixture
 def start(tiny_config, tmp_path, monkeypatch):
     """`start(epochs=…, …)` makes a run with these training settings; `start.models` are what is trained then."""
-    monkeypatch.setattr(fit, "measure_rate", lambda *arguments, **keywords: 0.0)
     # Fewer operations to trace.
     model = {**tiny_config["model"], "modality": "rgb", "attention": False}
 
@@ -43,9 +42,9 @@ def start(tiny_config, tmp_path, monkeypatch):
         return run, prepare(run.config.data)
 
     make.models = []
-    compile_model = fit.compile_model
+    compile_model = session.compile_model
     monkeypatch.setattr(
-        fit, "compile_model", lambda *arguments: make.models.append(compile_model(*arguments)) or make.models[-1]
+        session, "compile_model", lambda *arguments: make.models.append(compile_model(*arguments)) or make.models[-1]
     )
     return make
 
@@ -74,7 +73,7 @@ def test_averaged_weights_are_kept_and_training_goes_on_from_the_raw_ones(start,
 
     monkeypatch.setattr(callbacks, "write_outcome", write_and_note)
     # As after a kill in the first epoch: there is a configuration and no checkpoint.
-    progress = fit.train(run, records, resume=True, console=quiet())
+    progress = session.train(run, records, resume=True, console=quiet())
     assert saved == {1: 1, 2: progress.best_epoch}
     network = keras.models.load_model(run.model_file)
     best = averages[progress.best_epoch - 1]
@@ -86,7 +85,7 @@ def test_averaged_weights_are_kept_and_training_goes_on_from_the_raw_ones(start,
 
 def test_float16_scales_the_loss_and_keeps_averages(start):
     run, records = start(precision="mixed_float16", ema=0.5, epochs=1, warmup_epochs=0)
-    fit.train(run, records, console=quiet())
+    session.train(run, records, console=quiet())
     [model] = start.models
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert 0 < float(history(run)[0]["learning_rate"]) < 0.05
@@ -101,7 +100,7 @@ def test_float16_scales_the_loss_and_keeps_averages(start):
 
 def test_xla_trains(start):
     run, records = start(jit_compile=True, epochs=1)
-    fit.train(run, records, console=quiet())
+    session.train(run, records, console=quiet())
     [model] = start.models
     assert model.jit_compile and np.isfinite(float(history(run)[0]["loss"]))
 
@@ -111,7 +110,7 @@ def test_gradient_checkpointing_trains_the_same_network(tmp_path, tiny_config):
     for number, checkpointing in enumerate((False, True)):
         training = {**tiny_config["training"], "epochs": 1, "gradient_checkpointing": checkpointing}
         run = RunFolder.create(tmp_path / str(number), parse_config({**tiny_config, "training": training}, "the test"))
-        fit.train(run, prepare(run.config.data), console=quiet())
+        session.train(run, prepare(run.config.data), console=quiet())
         networks.append(load_network(run))
     for expected, found in zip(*(network.get_weights() for network in networks), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
@@ -121,14 +120,14 @@ def test_gradient_checkpointing_trains_the_same_network(tmp_path, tiny_config):
 def test_nothing_is_traced_again(start, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        fit.SmoothedCrossEntropy,
+        compiled.SmoothedCrossEntropy,
         "call",
         lambda self, y_true, y_pred: (
             calls.append(1) or keras.losses.sparse_categorical_crossentropy(y_true, y_pred, True)
         ),
     )
     run, records = start(epochs=3)
-    fit.train(run, records, console=quiet())
+    session.train(run, records, console=quiet())
     # 9 training steps and 3 validations: one trace of each of the two functions.
     assert len(calls) == 2
 
@@ -136,8 +135,8 @@ def test_nothing_is_traced_again(start, monkeypatch):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_training_step_runs_one_fast_kernel_for_each_convolution_and_norm(tiny_config, graph_nodes, policy):
     config = parse_config({**tiny_config, "training": {**tiny_config["training"], "precision": policy}}, "the test")
-    with fit.dtype_policy(policy):
-        model = fit.compile_model(P3DResNet(classes=3, **dict(config.model)), config.training, 3, steps=10)
+    with session.dtype_policy(policy):
+        model = session.compile_model(P3DResNet(classes=3, **dict(config.model)), config.training, 3, steps=10)
     frames = tf.TensorSpec((4, *ClipFormat.of(config).shape), tf.uint8)
     step = tf.function(model.train_step).get_concrete_function(({"frames": frames}, tf.TensorSpec((4,), tf.int32)))
     nodes = graph_nodes(step)
@@ -166,7 +165,7 @@ def test_a_loss_that_is_no_number_ends_training_and_the_last_epoch_stays(start, 
     monkeypatch.setattr(callbacks.EpochEnd, "on_epoch_end", spoil)
     # ReLU makes 0 of NaN, so that the loss may follow a step later.
     with pytest.raises(KrespError, match=r"the loss became nan in step [12] of .*training\.learning_rate"):
-        fit.train(run, records, console=quiet())
+        session.train(run, records, console=quiet())
     assert len(history(run)) == 1
     assert all(np.isfinite(w).all() for w in keras.models.load_model(run.model_file).get_weights())
     model = start.models[-1]
@@ -183,7 +182,7 @@ def test_weights_that_are_no_numbers_are_never_kept(start, monkeypatch):
 
     monkeypatch.setattr(callbacks.NanStop, "on_train_batch_end", spoil)
     with pytest.raises(KrespError, match="last step of epoch 2; the epoch before is kept"):
-        fit.train(run, records, console=quiet())
+        session.train(run, records, console=quiet())
     assert len(history(run)) == 1
 
 
@@ -197,11 +196,11 @@ def test_training_stops_when_nothing_gets_better_and_resume_does_not_go_on(start
         "on_epoch_end",
         lambda self, epoch, logs: end(self, epoch, {**logs, "val_top1": next(scores), "val_loss": 1.0}),
     )
-    progress = fit.train(run, records, console=quiet())
+    progress = session.train(run, records, console=quiet())
     # Epoch 3 equals epoch 2, which is not better.
     assert (progress.epoch, progress.best_epoch, progress.best_score) == (4, 2, (0.5, -1.0))
     kept = run.model_file.read_bytes()
-    again = fit.train(run, records, resume=True, console=quiet())
+    again = session.train(run, records, resume=True, console=quiet())
     assert again.epoch == 4 and run.model_file.read_bytes() == kept
 
 
@@ -216,7 +215,7 @@ def test_the_kept_network_is_that_of_the_best_or_of_the_last_epoch(start, monkey
         end(self, epoch, {**logs, "val_top1": next(scores), "val_loss": 1.0})
 
     monkeypatch.setattr(callbacks.EpochEnd, "on_epoch_end", scored_end)
-    progress = fit.train(run, records, console=quiet())
+    progress = session.train(run, records, console=quiet())
     assert progress.best_epoch == 2
     expected = weights[{"best": 1, "last": 2}[keep]]
     for mine, kept in zip(expected, keras.models.load_model(run.model_file).get_weights(), strict=True):
@@ -237,10 +236,10 @@ def test_what_a_kill_left_undone_after_a_checkpoint_is_done_by_resume(start, tin
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(callbacks, "write_outcome", killed)
-        fit.train(run, records, console=quiet())
+        session.train(run, records, console=quiet())
     assert len(history(run)) == 1 and "no validation videos" in caplog.text
     expected = start.models[-1].get_weights()
-    progress = fit.train(run, records, resume=True, console=quiet())
+    progress = session.train(run, records, resume=True, console=quiet())
     assert (progress.epoch, progress.best_epoch) == (2, 2)
     assert [set(row) for row in history(run)] == [{"epoch", "phase", "loss", "top1", "top5", "learning_rate"}] * 2
     for mine, kept in zip(expected, keras.models.load_model(run.model_file).get_weights(), strict=True):
@@ -251,16 +250,16 @@ def test_stopping_early_without_validation_videos_is_refused(start, tiny_config,
     monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "validation": 0.0})
     run, records = start(epochs=2, early_stop=1)
     with pytest.raises(UsageError, match=r"training\.early_stop needs validation videos.*data\.validation above 0"):
-        fit.train(run, records, console=quiet())
+        session.train(run, records, console=quiet())
 
 
 def test_a_network_without_a_checkpoint_is_not_trained_over(start):
     run, records = start(epochs=1)
-    fit.train(run, records, console=quiet())
+    session.train(run, records, console=quiet())
     shutil.rmtree(run.checkpoints)
     kept = {path: path.read_bytes() for path in (run.model_file, run.history_file, *run.logs.iterdir())}
     with pytest.raises(KrespError, match="no checkpoint to go on from; measure it by `kresp3d evaluate"):
-        fit.train(run, records, resume=True, console=quiet())
+        session.train(run, records, resume=True, console=quiet())
     assert {path: path.read_bytes() for path in kept} == kept
 
 
@@ -275,9 +274,9 @@ def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_point_twice(start, 
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Checkpoints, "save", killed)
-        fit.train(run, records, console=quiet())
+        session.train(run, records, console=quiet())
     assert [step for step, _ in read_events(run.logs)["loss/train"]] == [1, 2]
-    fit.train(run, records, resume=True, console=quiet())
+    session.train(run, records, resume=True, console=quiet())
     logged = read_events(run.logs)
     losses = [(int(row["epoch"]), pytest.approx(float(row["loss"]))) for row in history(run)]
     assert logged["loss/train"] == losses and len(losses) == 3
@@ -289,22 +288,22 @@ def test_a_kill_before_the_first_checkpoint_leaves_no_point_twice(start, monkeyp
     run, records = start(epochs=1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Checkpoints, "save", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
-        fit.train(run, records, console=quiet())
-    fit.train(run, records, resume=True, console=quiet())
+        session.train(run, records, console=quiet())
+    session.train(run, records, resume=True, console=quiet())
     assert {tag: len(points) for tag, points in read_events(run.logs).items() if len(points) > 1} == {}
 
 
 def test_without_validation_and_pictures_there_are_curves_alone(start, tiny_config, monkeypatch, read_events):
     monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "validation": 0.0})
     run, records = start(epochs=1, tensorboard_clips=0, tensorboard_every=None)
-    fit.train(run, records, console=quiet())
+    session.train(run, records, console=quiet())
     tags = {"loss/train", "top1/train", "top5/train", "learning_rate", "clips_per_second"}
     assert set(read_events(run.logs)) == tags
 
 
 def test_steps_are_profiled_where_tensorboard_looks(start):
     run, records = start(epochs=1, profile=(1, 3))
-    fit.train(run, records, console=quiet())
+    session.train(run, records, console=quiet())
     [profile] = run.logs.glob("plugins/profile/*/*.xplane.pb")
     assert b"train" in profile.read_bytes()
 
@@ -325,7 +324,7 @@ def test_a_full_disk_gets_a_sentence_and_the_last_epoch_stays(start, monkeypatch
 
     monkeypatch.setattr(Checkpoints, "save", save_on_a_full_disk)
     with pytest.raises(KrespError, match=rf"cannot write into {run.path}: .*too large.*--resume"):
-        fit.train(run, records, console=quiet())
+        session.train(run, records, console=quiet())
     assert len(history(run)) == 1
     assert Checkpoints(run.checkpoints, start.models[-1]).restore().epoch == 1
 
@@ -338,7 +337,7 @@ def test_memory_that_runs_out_in_a_step_is_told_with_what_to_lower(start, monkey
 
     monkeypatch.setattr(callbacks.NanStop, "on_train_batch_end", out_of_memory)
     with pytest.raises(KrespError, match=r"memory ran out in a training step \(OOM .*lower training\.batch_size"):
-        fit.train(run, records, console=quiet())
+        session.train(run, records, console=quiet())
 
 
 def own_records(run, records, tmp_path):
@@ -358,13 +357,13 @@ def test_a_damaged_record_ends_training_by_its_name_or_is_left_out(start, tiny_c
     run, records = start(epochs=1)
     copy, damaged = own_records(run, records, tmp_path)
     with pytest.raises(KrespError, match=rf"{damaged.shard} is damaged at byte {damaged.offset}, .*{damaged.name}"):
-        fit.train(run, copy, console=quiet())
+        session.train(run, copy, console=quiet())
     assert not run.history_file.exists()
 
     shutil.rmtree(run.path)
     monkeypatch.setitem(tiny_config, "data", {**tiny_config["data"], "skip_damaged": True})
     run, _ = start(epochs=1)
-    assert fit.train(run, copy, console=quiet()).epoch == 1
+    assert session.train(run, copy, console=quiet()).epoch == 1
     assert f"1 damaged record left out: {damaged.name}" in caplog.text
 
 
@@ -380,7 +379,7 @@ def test_a_shard_that_is_deleted_during_training_is_named(start, tiny_config, tm
 
     monkeypatch.setattr(callbacks.EpochEnd, "on_epoch_end", lose_a_shard)
     with pytest.raises(KrespError, match=rf"{copy.videos[0].shard} is missing"):
-        fit.train(run, copy, console=quiet())
+        session.train(run, copy, console=quiet())
     assert len(run.history_file.read_text().splitlines()) == 2
 
 
@@ -388,15 +387,15 @@ def test_a_clock_that_goes_backwards_changes_nothing(start, monkeypatch):
     now = iter(range(10**9, 0, -1000))
     monkeypatch.setattr(time, "time", lambda: float(next(now)))
     run, records = start(epochs=2)
-    fit.train(run, records, until=1, console=quiet())
-    progress = fit.train(run, records, resume=True, console=quiet())
+    session.train(run, records, until=1, console=quiet())
+    progress = session.train(run, records, resume=True, console=quiet())
     assert progress.epoch == 2 and progress.seconds > 0
     assert [int(row["epoch"]) for row in history(run)] == [1, 2]
 
 
 def test_until_epoch_0_trains_nothing(start):
     run, records = start(epochs=2)
-    assert fit.train(run, records, until=0, console=quiet()).epoch == 0
+    assert session.train(run, records, until=0, console=quiet()).epoch == 0
     assert not run.history_file.exists()
 
 
