@@ -16,7 +16,7 @@ from kresp3d.config.schema import Config, Overrides, make_config
 from kresp3d.distributed.cluster import Cluster
 from kresp3d.records.index import Records, reading
 from kresp3d.runs.phases import epochs_before
-from kresp3d.runs.run_folder import OVERWRITE, RESUME, RunFolder, command_line
+from kresp3d.runs.run_folder import OVERWRITE, RESUME, RunFolder, command_line, settle_precision
 from kresp3d.system.arguments import check_path, whole_number
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.last_words import last_words
@@ -25,6 +25,8 @@ from kresp3d.training.plan import Videos, settle, tell
 from kresp3d.training.preparation import prepare_with_progress
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from kresp3d.training.checkpoint import Progress
 
 # What imports TensorFlow is imported inside functions: that takes seconds, and a wrong path is said before.
@@ -102,35 +104,49 @@ def train(
         run.check_free(overwrite=overwrite)
 
     with run.locked():
-        if resume:
-            config = run.check_config(config)
-        else:
-            run = RunFolder.create(run.path, config, overwrite=overwrite)
-            config = run.config
+        config = run.check_config(config) if resume else settle_precision(config)
         records = prepare_with_progress(config.data, quiet=console.quiet)
-        if config.auto:
-            run = _planned(run.with_config(config), records, console)
-            config = run.config
-        return train_and_measure(run, records, console, resume=resume, until=until, config=config)
+        strategy = _devices(config)
+        config, notes = _ready(config, records, strategy, console)
+        # Not before: a run that is to be replaced is kept where its videos or the memory will not do.
+        if not resume:
+            run = RunFolder.create(run.path, config, notes, overwrite=overwrite)
+        elif notes:
+            run = run.settled(config, notes)
+        return train_and_measure(run, records, console, resume=resume, until=until, config=config, strategy=strategy)
 
 
-def _planned(run: RunFolder, records: Records, console: Console) -> RunFolder:
-    """Settle what the configuration of a run leaves to the videos, tell it, and write it down."""
-    if not run.config.auto:
-        return run
+def _devices(config: Config) -> tf.distribute.Strategy | None:
+    # Before all else, since devices cannot be made once TensorFlow has computed something.
+    from kresp3d.training.strategy import make_strategy
 
-    def measure(config: Config) -> float:
+    return make_strategy(config.training)
+
+
+def _ready(
+    config: Config, records: Records, strategy: tf.distribute.Strategy | None, console: Console
+) -> tuple[Config, tuple[str, ...]]:
+    """Settle what a configuration leaves to the videos, and tell it, once the training is known to fit into memory.
+
+    Returns:
+        The configuration with nothing left at `auto`, and a note of each key that was settled.
+    """
+    from kresp3d.training.memory import check_memory
+
+    check_memory(config, len(records.classes), records.split("train"))
+    if not config.auto:
+        return config, ()
+
+    def measure(planned: Config) -> float:
         from kresp3d.training.rate import measure_clips_per_second
-        from kresp3d.training.strategy import make_strategy
 
-        return measure_clips_per_second(config, len(records.classes), make_strategy(config.training))
+        return measure_clips_per_second(planned, len(records.classes), strategy)
 
     # Several hosts must plan alike.
-    measured = None if run.config.training.strategy == "multi_worker" else measure
-    plan = settle(run.config, Videos.of(records, run.config), measured)
+    plan = settle(config, Videos.of(records, config), None if config.training.strategy == "multi_worker" else measure)
     tell(plan)
     console.print(str(plan))
-    return run.settled(plan.config, plan.notes)
+    return plan.config, plan.notes
 
 
 def _config_of(folder: Path | None, resume: bool) -> Path:
@@ -150,15 +166,16 @@ def _train_along(config: Config, cluster: Cluster, console: Console, until: int 
     from kresp3d.distributed.collectives import meet
     from kresp3d.inference.keras_engine import KerasEngine
     from kresp3d.training.session import train as fit
-    from kresp3d.training.strategy import make_strategy
 
     console.print(f"Training as {cluster}; the run is with the first one, at {cluster.addresses[0]}.")
     # The chief is there when the videos are prepared, which it may have done for all hosts.
-    strategy = make_strategy(config.training)
+    config = settle_precision(config)
+    strategy = _devices(config)
     records = prepare_with_progress(config.data, quiet=console.quiet)
     # What a run has is here too, so that all workers do the same, and goes in the end.
     with tempfile.TemporaryDirectory(prefix="kresp3d-") as folder, reading(records.folder):
-        run = _planned(RunFolder.create(Path(folder) / "run", config), records, Console(quiet=True))
+        config, notes = _ready(config, records, strategy, Console(quiet=True))
+        run = RunFolder.create(Path(folder) / "run", config, notes)
         progress = fit(run, records, until=until, strategy=strategy, console=Console(quiet=True))
         trained = Run(KerasEngine(run), run.path)
     console.print(f"Trained as {cluster} up to epoch {progress.epoch}; the first one measures the network.")
@@ -188,20 +205,21 @@ def train_and_measure(
     resume: bool = False,
     until: int | None = None,
     config: Config | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Run:
     """Train a run, which this process holds, and measure it; see `kresp3d.training.session.train`."""
     from kresp3d.evaluation.measure import measure
     from kresp3d.inference.keras_engine import KerasEngine
-    from kresp3d.training.session import LESS_MEMORY
+    from kresp3d.training.memory import what_helps
     from kresp3d.training.session import train as fit
-    from kresp3d.training.strategy import make_strategy
 
     ended = (
-        f"The training in {run.path} was killed, or a library ended it. If memory ran out: {LESS_MEMORY}. What was "
-        f"finished is kept; go on by `kresp3d train --resume --out {run.path}`"
+        f"The training in {run.path} was killed, or a library ended it. If memory ran out: "
+        f"{what_helps(config or run.config)}. What was finished is kept; go on by `kresp3d train --resume --out "
+        f"{run.path}`"
     )
     training = (config or run.config).training
-    cluster, strategy = Cluster.of(training), make_strategy(training)
+    cluster, strategy = Cluster.of(training), strategy or _devices(config or run.config)
     with reading(records.folder), last_words(ended):
         progress = fit(run, records, resume=resume, until=until, strategy=strategy, console=console, config=config)
     # With the configuration that it has now.

@@ -225,6 +225,8 @@ class TrainingConfig(Section):
     gradient_checkpointing: bool = False
     """Compute the inside of each bottleneck anew for its gradient instead of keeping it: half the memory of a clip, and
     a third more time."""
+    check_memory: bool = True
+    """Refuse a training that will not fit into the memory of this machine, before it begins; not on a GPU."""
     jit_compile: bool = False
     """XLA. It halves the speed of training on a CPU."""
     deterministic: bool = False

@@ -25,7 +25,7 @@ NEUTRAL = (
 )
 #: Keys that change what a step costs, and which network is kept, but not how a step trains.
 STEADY = (
-    *("training.gradient_checkpointing", "training.jit_compile"),
+    *("training.gradient_checkpointing", "training.jit_compile", "training.check_memory"),
     *("training.early_stop", "training.keep", "training.validation_clips"),
 )
 #: Keys and sections whose change begins a phase.

@@ -78,8 +78,14 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, config: Config, *, overwrite: bool = False) -> RunFolder:
+    def create(cls, path: Path, config: Config, notes: Sequence[str] = (), *, overwrite: bool = False) -> RunFolder:
         """Start a run in a folder that is new or empty, or holds a run that never finished an epoch.
+
+        Args:
+            path: The folder.
+            config: How it is trained.
+            notes: How its keys came about; written with them.
+            overwrite: Whether a finished run may be replaced.
 
         Raises:
             KrespError: If the folder holds something else, and `overwrite` is not given or it is not a run.
@@ -89,7 +95,7 @@ class RunFolder:
         with run._writable():
             run._clear()
             path.mkdir(parents=True, exist_ok=True)
-            write_text(run.config_file, settle_precision(config).to_yaml())
+            write_text(run.config_file, settle_precision(config).to_yaml(notes))
         return run
 
     def settled(self, config: Config, notes: Sequence[str]) -> RunFolder:

@@ -38,17 +38,13 @@ from kresp3d.training.compiled import compile_model, dtype_policy
 from kresp3d.training.continued import continued, restored_by_chief, steps_at
 from kresp3d.training.explanations import ExplainedClips
 from kresp3d.training.loop import distributed, fit
+from kresp3d.training.memory import what_helps
 from kresp3d.training.optimizer import make_schedule
 from kresp3d.training.profiler import StepProfiler
 from kresp3d.training.progress import TrainingDisplay
 from kresp3d.training.strategy import make_strategy, share_of
 from kresp3d.training.tensorboard import TensorBoardLog
 from kresp3d.training.validation import ScoredModel, VideoScores, validation_data
-
-#: What makes a training step smaller.
-LESS_MEMORY = (
-    "lower training.batch_size, or set training.gradient_checkpointing: true or training.precision: mixed_bfloat16"
-)
 
 #: What TensorFlow says, now this and now that, when another host is gone.
 _GONE = (
@@ -277,8 +273,8 @@ class Session:
                 )
             except tf.errors.ResourceExhaustedError as error:
                 raise KrespError(
-                    f"memory ran out in a training step ({' '.join(error.message.split())[:150]}): {LESS_MEMORY}; what "
-                    "was finished is kept"
+                    f"memory ran out in a training step ({' '.join(error.message.split())[:150]}): "
+                    f"{what_helps(run.config)}; what was finished is kept"
                 ) from error
             except KeyboardInterrupt:
                 console.print(f"Interrupted after epoch {progress.epoch}; go on with {RESUME}.")

@@ -156,6 +156,19 @@ def test_overwrite_begins_anew(run, config_file, capsys):
     assert not (run / ".part-1-model.keras").exists() and not (run / "evaluation-train").exists()
 
 
+def test_what_does_not_fit_into_memory_stops_before_anything_is_replaced(run, config_file, capsys, monkeypatch):
+    monkeypatch.setattr("kresp3d.training.memory.memory", lambda: (2**30, 2**29))
+    before = contents(run)
+    line = fails(["train", "--config", config_file, "--out", run, "--overwrite"], 1, capsys)
+    assert "GiB of memory, and 0.5 GiB are free; lower training.batch_size" in line
+    assert contents(run) == before
+    fails(["train", "--config", config_file, "--out", run.with_name("new")], 1, capsys)
+    # Which leaves nothing in the way.
+    monkeypatch.undo()
+    words = ["train", "--config", config_file, "--out", run.with_name("new"), "--set", "training.epochs=1"]
+    assert main([*map(str, words), "--set", "training.warmup_epochs=0"]) == 0
+
+
 def test_resume_of_a_finished_run_only_measures(run, capsys):
     before = contents(run)
     (run / "metrics.json").unlink()

@@ -1,4 +1,4 @@
-"""What is logged after which epoch. Whole trainings are looked at in `tests/cli/test_train.py` and `test_session.py`."""
+"""What is logged after which epoch. For whole trainings see `tests/cli/test_train.py` and `test_session.py`."""
 
 from __future__ import annotations
 
