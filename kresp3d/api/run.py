@@ -42,7 +42,7 @@ _FRAMES = "frames are one array, uint8 [N, H, W, 3], with fps=: np.stack(frames)
 def load(path: str | os.PathLike[str], *, precision: Precision = "float32", threads: int | None = None) -> Run:
     """Load a trained network.
 
-    Example:
+    Examples:
         >>> run = kresp3d.load("runs/base")
         >>> run.predict("video.mp4").label
         'walk'
@@ -148,7 +148,7 @@ class Run:
         The scores are those of clips spread uniformly over the video, averaged. Files are decoded in processes of
         their own, which may take 600 seconds and 4 GiB of memory for each.
 
-        Example:
+        Examples:
             >>> run.predict("video.mp4")
             Prediction(label='walk', score=0.93, path=PosixPath('video.mp4'))
             >>> run.predict(frames, fps=25).label
@@ -195,7 +195,7 @@ class Run:
     ) -> Assessment:
         """Measure the network on labelled videos, which need have nothing to do with its training.
 
-        Example:
+        Examples:
             >>> found = run.evaluate("new_videos/")
             >>> found.evaluation.video_top1, found.evaluation.bad
             (0.8, {})

@@ -49,7 +49,7 @@ def train(
     Videos are prepared first, where that is not done. TensorFlow keeps what it has set up for as long as a process
     lives, so trainings of other precisions or devices belong in processes of their own.
 
-    Example:
+    Examples:
         >>> run = kresp3d.train("configs/base.yaml", {"training.epochs": 5}, out="runs/short")
         >>> run.metrics["video_top1"]
         0.82

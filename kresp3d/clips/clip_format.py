@@ -36,7 +36,7 @@ class ClipFormat(BaseModel):
     `Run.clip` is that of a trained run. For a network of your own, `frames`, `step` and `size` are the network's; the
     rest is the paper's unless you say otherwise. Only keywords are taken.
 
-    Example:
+    Examples:
         >>> clip = ClipFormat(frames=16, size=64)
         >>> clip.shape, clip.fps, clip.short_side
         ((17, 64, 64, 3), 15.0, 146)

@@ -27,7 +27,7 @@ _IN_CLONE = re.compile(r"configs/(.+)\.yaml")
 def packaged_configs() -> dict[str, Path]:
     """Return the configurations that come with kresp3d: name -> file, those at the top first.
 
-    Example:
+    Examples:
         >>> packaged_configs()["base"].name
         'base.yaml'
     """
@@ -51,7 +51,7 @@ def find_config(config: str | os.PathLike[str], folder: Path | None = None) -> P
     Raises:
         UsageError: If there is neither such a file nor such a name.
 
-    Example:
+    Examples:
         >>> find_config("paper/synthetic/rgb").name
         'rgb.yaml'
     """

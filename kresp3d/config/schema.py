@@ -471,7 +471,7 @@ def load_config(path: str | Path | None = None, overrides: Overrides = ()) -> Co
     Raises:
         UsageError: If the file is missing or no YAML, or a key or value is not accepted.
 
-    Example:
+    Examples:
         >>> load_config("base", ["training.epochs=3"]).training.epochs
         3
     """

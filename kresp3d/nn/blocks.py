@@ -126,7 +126,7 @@ def pseudo_3d(
         `[batch, frames, ceil(height / stride), ceil(width / stride), 3 * filters]`, or `2 * filters` channels
         without the feature residual.
 
-    Example:
+    Examples:
     ```python
     import keras
     from kresp3d.nn.blocks import pseudo_3d

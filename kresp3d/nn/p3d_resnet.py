@@ -68,7 +68,7 @@ class P3DResNet(keras.Model):
     Raises:
         ValueError: If an argument is out of range.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn import P3DResNet
@@ -204,7 +204,7 @@ class P3DResNet(keras.Model):
         Raises:
             ValueError: If there is no such preset.
 
-        Example:
+        Examples:
         ```python
         from kresp3d.nn import P3DResNet
 

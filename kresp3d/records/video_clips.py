@@ -30,7 +30,7 @@ def read_clips(path: str | os.PathLike[str], clip: ClipFormat, *, clips: int = 1
     Memory does not grow with the video's length. The video is decoded in this process, which a damaged file may crash;
     `Run.predict` decodes in another one.
 
-    Example:
+    Examples:
         >>> clips = kresp3d.read_clips("video.mp4", run.clip, clips=run.clips)
         >>> run.probabilities(clips).mean(axis=0)  # the scores of run.predict("video.mp4"), in the order of run.labels
 

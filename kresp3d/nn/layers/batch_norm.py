@@ -29,7 +29,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     Raises:
         ValueError: If the input has other channels than the layer was built for.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn.layers import BatchNorm

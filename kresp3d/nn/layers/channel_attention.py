@@ -29,7 +29,7 @@ class ChannelAttention(keras.layers.Layer):
     Raises:
         ValueError: If `pool` is neither, the input is not 5D, or its channels are not known.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn.layers import ChannelAttention

@@ -36,7 +36,7 @@ class FactorizedConv(keras.layers.Layer):
     Raises:
         ValueError: If an argument is out of range, the input is not 5D, or its channels are not known.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn.layers import FactorizedConv

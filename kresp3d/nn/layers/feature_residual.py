@@ -24,7 +24,7 @@ class FeatureResidual(keras.layers.Layer):
     Raises:
         ValueError: If the input is not 5D.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn.layers import FeatureResidual

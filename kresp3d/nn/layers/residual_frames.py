@@ -27,7 +27,7 @@ class ResidualFrames(keras.layers.Layer):
     Raises:
         ValueError: If the input is not 5D, or has no more than `step` frames.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn.layers import ResidualFrames

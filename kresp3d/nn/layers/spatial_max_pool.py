@@ -23,7 +23,7 @@ class SpatialMaxPool(keras.layers.Layer):
     Raises:
         ValueError: If the input is not 5D.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn.layers import SpatialMaxPool

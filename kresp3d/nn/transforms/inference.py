@@ -42,7 +42,7 @@ def inference_form(
     Raises:
         ValueError: If there is no such `precision` or `input_dtype`, or the network ends in a softmax already.
 
-    Example:
+    Examples:
     ```python
     import numpy as np
     from kresp3d.nn import P3DResNet
