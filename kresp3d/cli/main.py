@@ -17,7 +17,7 @@ import click
 from kresp3d.system.ending import end
 from kresp3d.system.errors import KrespError
 from kresp3d.system.storage import is_remote, reason
-from kresp3d.system.version import __version__
+from kresp3d.system.version import described_version
 
 #: Command -> (module that has it as `command`, its line in the help). Modules are imported when the command is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -101,13 +101,26 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"kresp3d, version {described_version()}")
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     lazy=COMMANDS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="kresp3d")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks and TensorFlow's own messages.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more about what is done.")
 @click.pass_context

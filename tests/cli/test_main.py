@@ -17,7 +17,7 @@ import pytest
 
 from kresp3d.cli import main as cli_main
 from kresp3d.system.errors import KrespError, UsageError
-from kresp3d.system.version import __version__
+from kresp3d.system.version import described_version
 
 Run = Callable[..., int]
 HEAVY = ("tensorflow", "keras", "numpy", "pydantic", "av", "matplotlib", "rich")
@@ -98,7 +98,7 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli_main.main(["--version"]) == 0
-    assert capsys.readouterr().out == f"kresp3d, version {__version__}\n"
+    assert capsys.readouterr().out == f"kresp3d, version {described_version()}\n"
 
 
 @pytest.mark.parametrize(("word", "meant"), [("trian", "train"), ("eval", "evaluate"), ("docter", "doctor")])

@@ -64,7 +64,9 @@ def test_moments_averages_and_videos_take_their_bytes():
     adam = reckon_memory(small(training__optimizer="adamw", training__ema=0.9), 3).steady
     sgd = reckon_memory(small(training__optimizer="sgd", training__ema=None), 3).steady
     assert adam - sgd == 2 * 4 * parameters
-    video = Record(name="a", label="a", group=None, split="train", frames=10, height=20, width=30, shard="s", offset=0, length=9)
+    video = Record(
+        name="a", label="a", group=None, split="train", frames=10, height=20, width=30, shard="s", offset=0, length=9
+    )
     assert reckon_memory(small(), 3, [video] * 4).steady - adam == 4 * 10 * 20 * 30 * 3
     # More than data.memory is left on the disk.
     assert reckon_memory(small(data__memory=0), 3, [video] * 4).steady == adam
