@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ from kresp3d.system.arguments import check_path, whole_number
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.last_words import last_words
 from kresp3d.system.storage import location
-from kresp3d.training.plan import Videos, settle, tell
-from kresp3d.training.preparation import prepare_with_progress
+from kresp3d.training.plan import Choice, Videos, settle, tell
+from kresp3d.training.preparation import prepare_with_progress, split_settled
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -105,9 +105,10 @@ def train(
 
     with run.locked():
         config = run.check_config(config) if resume else settle_precision(config)
+        config, first = split_settled(config, quiet=console.quiet)
         records = prepare_with_progress(config.data, quiet=console.quiet)
         strategy = _devices(config)
-        config, notes = _ready(config, records, strategy, console)
+        config, notes = _ready(config, records, strategy, first, console)
         # Not before: a run that is to be replaced is kept where its videos or the memory will not do.
         if not resume:
             run = RunFolder.create(run.path, config, notes, overwrite=overwrite)
@@ -124,9 +125,20 @@ def _devices(config: Config) -> tf.distribute.Strategy | None:
 
 
 def _ready(
-    config: Config, records: Records, strategy: tf.distribute.Strategy | None, console: Console
+    config: Config,
+    records: Records,
+    strategy: tf.distribute.Strategy | None,
+    first: Sequence[Choice],
+    console: Console,
 ) -> tuple[Config, tuple[str, ...]]:
     """Settle what a configuration leaves to the videos, and tell it, once the training is known to fit into memory.
+
+    Args:
+        config: The configuration.
+        records: The videos.
+        strategy: The devices that train.
+        first: What was settled already.
+        console: Where the plan is printed.
 
     Returns:
         The configuration with nothing left at `auto`, and a note of each key that was settled.
@@ -134,7 +146,7 @@ def _ready(
     from kresp3d.training.memory import check_memory
 
     check_memory(config, len(records.classes), records.split("train"))
-    if not config.auto:
+    if not config.auto and not first:
         return config, ()
 
     def measure(planned: Config) -> float:
@@ -143,7 +155,8 @@ def _ready(
         return measure_clips_per_second(planned, len(records.classes), strategy)
 
     # Several hosts must plan alike.
-    plan = settle(config, Videos.of(records, config), None if config.training.strategy == "multi_worker" else measure)
+    measured = None if config.training.strategy == "multi_worker" else measure
+    plan = settle(config, Videos.of(records, config), measured, first)
     tell(plan)
     console.print(str(plan))
     return plan.config, plan.notes
@@ -169,12 +182,12 @@ def _train_along(config: Config, cluster: Cluster, console: Console, until: int 
 
     console.print(f"Training as {cluster}; the run is with the first one, at {cluster.addresses[0]}.")
     # The chief is there when the videos are prepared, which it may have done for all hosts.
-    config = settle_precision(config)
+    config, first = split_settled(settle_precision(config), quiet=True)
     strategy = _devices(config)
     records = prepare_with_progress(config.data, quiet=console.quiet)
     # What a run has is here too, so that all workers do the same, and goes in the end.
     with tempfile.TemporaryDirectory(prefix="kresp3d-") as folder, reading(records.folder):
-        config, notes = _ready(config, records, strategy, Console(quiet=True))
+        config, notes = _ready(config, records, strategy, first, Console(quiet=True))
         run = RunFolder.create(Path(folder) / "run", config, notes)
         progress = fit(run, records, until=until, strategy=strategy, console=Console(quiet=True))
         trained = Run(KerasEngine(run), run.path)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kresp3d.config.schema import Config, DataConfig
     from kresp3d.datasets.inspect import Spread, Stats
+    from kresp3d.training.plan import Choice
 
 
 @click.group("data")
@@ -47,11 +48,11 @@ def prepare(config: Config, overwrite: bool, runner: str | None, beam: tuple[str
         options = pipeline_options(runner, beam)
         from kresp3d.distributed.beam.prepare import prepare_on
 
-        records = prepare_on(options, _resolve(config), overwrite=overwrite)
+        records = prepare_on(options, _resolve(_split(config)[0]), overwrite=overwrite)
     elif beam:
         raise UsageError("--beam is for a pipeline; name its --runner too, such as DirectRunner")
     else:
-        data = _resolve(config)
+        data = _resolve(_split(config)[0])
         with progress_bar("Preparing") as progress:
             records = prepare_records(data, overwrite=overwrite, progress=progress)
     counts = ", ".join(f"{count} {name}" for name, count in records.index["splits"].items())
@@ -97,16 +98,20 @@ def check(config: Config, report: Path | None, overwrite: bool) -> None:
 @command.command()
 @config_options()
 def stats(config: Config) -> None:
-    """Show classes, splits, lengths and sizes.
+    """Show classes, splits, lengths and sizes, how the videos would be trained, and what would help.
 
     Also names groups that are on both sides of a split. Reads the headers of the videos and needs no records.
     """
-    from kresp3d.datasets.inspect import stats as read_stats
+    from kresp3d.api.suggest import suggested
+    from kresp3d.cli.suggest import show
+    from kresp3d.datasets.inspect import read_facts, summarise
     from kresp3d.datasets.splits import count, shorten
 
+    config, settled = _split(config)
     data = _resolve(config)
     with progress_bar("Reading") as progress:
-        found = read_stats(data, progress=progress)
+        facts, classes, bad = read_facts(data, progress=progress)
+    found = summarise(facts, classes, bad)
     _console().print(_table(found))
     click.echo(f"{found.hours:.2f} hours; {_spread(found.frames, '.0f')} frames at {data.fps:g} fps (min/median/max)")
     sizes = [f"{width}×{height}: {number}" for (width, height), number in found.sizes]
@@ -120,6 +125,8 @@ def stats(config: Config) -> None:
     if found.bad:
         first_bad = found.bad[0]
         click.echo(f"{count(len(found.bad), 'video')} cannot be opened, such as {first_bad.name}: {first_bad.reason}")
+    click.echo()
+    show(suggested(config, facts, classes, first=settled), _console())
 
 
 @command.command()
@@ -178,6 +185,13 @@ def serve(dispatcher: str | None, port: int | None, host: str | None) -> None:
 
 #: Of the picture sizes, the most common are shown.
 SIZES_SHOWN = 5
+
+
+def _split(config: Config) -> tuple[Config, tuple[Choice, ...]]:
+    """The configuration in which it is settled how many videos are for validation."""
+    from kresp3d.training.preparation import split_settled
+
+    return split_settled(config)
 
 
 def _resolve(config: Config) -> DataConfig:

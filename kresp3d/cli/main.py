@@ -22,6 +22,7 @@ from kresp3d.system.version import described_version
 #: Command -> (module that has it as `command`, its line in the help). Modules are imported when the command is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("kresp3d.cli.init", "Write a first configuration for your own videos."),
+    "suggest": ("kresp3d.cli.suggest", "Say how videos would be trained, and what would help."),
     "train": ("kresp3d.cli.train", "Train a network on videos."),
     "tune": ("kresp3d.cli.tune", "Try values of chosen keys, and keep the best."),
     "reproduce": ("kresp3d.cli.reproduce", "Run the paper's experiments, and judge its claims."),

@@ -68,7 +68,7 @@ def command(
 
     from kresp3d.training.preparation import settled_for_all
 
-    config = settled_for_all(config)
+    config = settled_for_all(config, compared=True)
 
     from kresp3d.experiments.tuning.space import SearchSpace
 

@@ -35,6 +35,7 @@ from kresp3d.system.plain_yaml import parse_yaml
 AUTO = "auto"
 #: Keys that may say `auto`, which is their default. Until they are settled, they hold the values of `base.yaml`.
 AUTOMATIC = (
+    "data.validation",
     "clip.frame_stride",
     "clip.per_video",
     "model.frames",
@@ -99,7 +100,8 @@ class DataConfig(Section):
     group_regex: str | None = None
     """Regular expression on a video's relative path; its first group is the video's group."""
     validation: Fraction = 0.15
-    """Share of the training groups set aside for validation, where the data brings no validation split."""
+    """Share of the training groups set aside for validation, where the data brings no validation split. `auto`: 0.15
+    where that is enough to choose an epoch by, or validation is asked for; else 0, so that all are learned from."""
     test: Fraction = 0.2
     """Share of the groups set aside for testing, where the data brings no split at all."""
     split_seed: Annotated[int, Field(ge=0)] = 0

@@ -12,6 +12,7 @@ from typing import Literal
 import yaml
 
 from kresp3d.config.schema import Config, load_config
+from kresp3d.datasets.auto_split import split_data
 from kresp3d.datasets.catalog import Catalog, catalog_of, read_entries
 from kresp3d.datasets.groups import suggest_group_regex
 from kresp3d.datasets.readers.folder_tree import find_videos
@@ -77,12 +78,14 @@ def survey(videos: Path) -> Survey:
     if expression is not None:
         grouped = load_config(BASE, {**values, "data.group_regex": expression})
         try:
-            return Survey(grouped, catalog_of(entries, grouped.data, videos), kind, has_splits, expression)
+            return Survey(
+                grouped, catalog_of(entries, split_data(grouped, entries), videos), kind, has_splits, expression
+            )
         except KrespError:
             # The pattern means something else: its groups are on several sides of the data's own split.
             if not has_splits:
                 raise
-    return Survey(config, catalog_of(entries, config.data, videos), kind, has_splits, None)
+    return Survey(config, catalog_of(entries, split_data(config, entries), videos), kind, has_splits, None)
 
 
 def _format(videos: Path) -> Literal["folder", "csv", "ucf101", "hmdb51"]:
@@ -189,7 +192,7 @@ def _splits(found: Survey) -> list[str]:
     where = "by the data" if found.has_splits else "by groups" if found.groups else "by chance, video by video"
     return [
         f"  # The split, {where}: {found.splits}.",
-        "  validation: 0.15      # share of the training groups set aside, where the data has no validation split",
+        "  # validation: 0.15    # share of the training groups set aside; by default none where there are few videos",
         "  test: 0.2             # share of all groups set aside, where the data has no split",
     ]
 

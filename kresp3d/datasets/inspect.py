@@ -106,9 +106,19 @@ def count_frames(path: Path, fps: float, short_side: int | None) -> int:
 
 
 def stats(config: DataConfig, *, progress: Progress | None = None) -> Stats:
-    """Read the header of every video and sum up. Needs no records.
+    """Read the header of every video and sum up; see `read_facts`."""
+    return summarise(*read_facts(config, progress=progress))
 
-    Groups in two splits, which training refuses, are among what is shown.
+
+def read_facts(
+    config: DataConfig, *, progress: Progress | None = None
+) -> tuple[list[Facts], tuple[str, ...], list[Bad]]:
+    """Read the header of every video. Needs no records.
+
+    Groups in two splits, which training refuses, are among what is found.
+
+    Returns:
+        What is known of the videos, the classes, and the videos that cannot be opened.
     """
     config = resolve_videos(config)
     catalog = load_catalog(config.model_copy(update={"allow_group_leak": True}))
@@ -126,7 +136,7 @@ def stats(config: DataConfig, *, progress: Progress | None = None) -> Stats:
             )
         if progress is not None:
             progress(done, len(catalog.videos))
-    return summarise(facts, catalog.classes, bad)
+    return facts, catalog.classes, bad
 
 
 def summarise(facts: Sequence[Facts], classes: Sequence[str], bad: Sequence[Bad] = ()) -> Stats:

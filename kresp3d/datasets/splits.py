@@ -212,7 +212,9 @@ def check_classes(entries: Sequence[Entry], where: str) -> None:
     for split in SPLITS[1:]:
         without = sorted(label for label, splits in by_class.items() if split not in splits)
         if split not in present:
-            logger.warning("%s: there is no %s split", where, split)
+            # Without validation videos, the last epoch is kept; without test videos, nothing is known.
+            if split == "test":
+                logger.warning("%s: there is no %s split", where, split)
         elif without:
             named = f"{count(len(without), 'class', 'classes')} without a {split} video: {shorten(without)}"
             logger.warning("%s: %s", where, named)

@@ -59,13 +59,13 @@ class Memory:
         return max(0, free - self.steady) // self.clip
 
 
-def reckon_memory(config: Config, classes: int, videos: Sequence[Record] = (), hosts: int = 1) -> Memory:
+def reckon_memory(config: Config, classes: int, decoded: int = 0, hosts: int = 1) -> Memory:
     """Reckon what a training takes on each host.
 
     Args:
         config: How it is trained; its precision is settled.
         classes: Number of classes.
-        videos: The training videos, which may be held in memory.
+        decoded: Bytes of the training videos, decoded, which are held in memory if `data.memory` allows it.
         hosts: Among which the clips of a step are shared out.
     """
     training = config.training
@@ -73,7 +73,6 @@ def reckon_memory(config: Config, classes: int, videos: Sequence[Record] = (), h
     numbers = kept_numbers(network, recomputed=training.gradient_checkpointing)
     width = 4 if training.precision == "float32" else 2
     copies = COPIES + MOMENTS[training.optimizer] + (training.ema is not None)
-    decoded = sum(video.frames * video.height * video.width * 3 for video in videos)
     held = decoded if decoded <= config.data.memory * 2**30 else 0
     steady = PROCESS + 4 * copies * network.count_params() + held
     return Memory(steady, round(KEPT * width * numbers), training.batch_size // hosts)
@@ -119,7 +118,8 @@ def check_memory(config: Config, classes: int, videos: Sequence[Record]) -> None
     if not config.training.check_memory or free is None or tf.config.list_physical_devices("GPU"):
         return
     cluster = Cluster.of(config.training)
-    needed = reckon_memory(config, classes, videos, 1 if cluster is None else len(cluster.addresses))
+    decoded = sum(video.frames * video.height * video.width * 3 for video in videos)
+    needed = reckon_memory(config, classes, decoded, 1 if cluster is None else len(cluster.addresses))
     figures = f"about {needed.peak / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
     if needed.peak > free:
         raise KrespError(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from kresp3d.clips.sampling import clip_span, steps_per_epoch
 from kresp3d.config.schema import AUTO, Config, override_config, value_of
+from kresp3d.datasets.auto_split import ENOUGH_TO_CHOOSE_BY, VALIDATION
 from kresp3d.datasets.splits import count
 from kresp3d.records.index import Records
 from kresp3d.system.errors import KrespError
@@ -31,8 +32,6 @@ CLIPS_OF_A_VIDEO = 160
 STEPS_OF_AN_EPOCH = 40
 #: Fewer clips of each video than this, and the network has hardly seen it.
 FEW_CLIPS_OF_A_VIDEO = 10
-#: Validation videos by which the best epoch can be told from a lucky one.
-ENOUGH_TO_CHOOSE_BY = 500
 #: Frames of each stream, where videos are long enough.
 FRAMES = 16
 #: Largest stride. A clip of `FRAMES` then spans 2.1 s of video at 15 frames a second.
@@ -128,7 +127,12 @@ class Plan:
         return line if self.seconds is None else f"{line}; about {clock(self.seconds)} on this machine"
 
 
-def settle(config: Config, videos: Videos, measure: Callable[[Config], float] | None = None) -> Plan:
+def settle(
+    config: Config,
+    videos: Videos,
+    measure: Callable[[Config], float] | None = None,
+    before: Sequence[Choice] = (),
+) -> Plan:
     """Settle what a configuration leaves at `auto`.
 
     Args:
@@ -136,8 +140,9 @@ def settle(config: Config, videos: Videos, measure: Callable[[Config], float] | 
         videos: Those of the training; at least one.
         measure: Gives the training clips a second of a configuration on this machine. Asked once, and only if
             `training.epochs` is to be settled within `training.minutes`. Without it no limit is kept.
+        before: What was settled already.
     """
-    choices: list[Choice] = []
+    choices = list(before)
 
     def choose(key: str, value: Any, reason: str) -> None:
         nonlocal config
@@ -145,6 +150,7 @@ def settle(config: Config, videos: Videos, measure: Callable[[Config], float] | 
             config = override_config(config, {key: value}, "the plan")
             choices.append(Choice(key, value, reason))
 
+    choose(VALIDATION, config.data.validation if videos.validation else 0.0, "the videos are split")
     frames = sorted(videos.frames)
     middle = median(frames)
     choose("model.frames", *_frames(middle, config))

@@ -383,7 +383,8 @@ def _validation(run: RunFolder, share: Share) -> tuple[tf.data.Dataset | None, V
                 "training.early_stop needs validation videos, and there are none: set data.validation above 0, or "
                 "training.early_stop: null"
             )
-        logger.warning("no validation videos: the last epoch is kept, not the best")
+        if run.config.training.keep == "best":
+            logger.warning("no validation videos: the last epoch is kept, not the best")
         return None, None
     return validation_data(run, share)
 

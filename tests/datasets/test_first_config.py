@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kresp3d.config.schema import load_config
-from kresp3d.datasets.catalog import load_catalog
+from kresp3d.datasets.auto_split import split_data
+from kresp3d.datasets.catalog import load_catalog, read_entries
 from kresp3d.datasets.first_config import first_config, survey, told
 from kresp3d.system.errors import KrespError, UsageError
 
@@ -28,7 +29,7 @@ def write(videos, file):
     config = load_config(file)
     # What was looked at is what the file says.
     assert config == found.config
-    assert load_catalog(config.data) == found.catalog
+    assert load_catalog(split_data(config, read_entries(config.data))) == found.catalog
     return found, config, file.read_text()
 
 

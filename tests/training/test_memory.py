@@ -64,12 +64,21 @@ def test_moments_averages_and_videos_take_their_bytes():
     adam = reckon_memory(small(training__optimizer="adamw", training__ema=0.9), 3).steady
     sgd = reckon_memory(small(training__optimizer="sgd", training__ema=None), 3).steady
     assert adam - sgd == 2 * 4 * parameters
-    video = Record(
-        name="a", label="a", group=None, split="train", frames=10, height=20, width=30, shard="s", offset=0, length=9
-    )
-    assert reckon_memory(small(), 3, [video] * 4).steady - adam == 4 * 10 * 20 * 30 * 3
+    assert reckon_memory(small(), 3, 2**30).steady - adam == 2**30
     # More than data.memory is left on the disk.
-    assert reckon_memory(small(data__memory=0), 3, [video] * 4).steady == adam
+    assert reckon_memory(small(), 3, 2**30 + 1).steady == adam
+
+
+def test_videos_that_are_held_in_memory_count(monkeypatch):
+    config = small()
+    place = {"shard": "s", "offset": 0, "length": 9}
+    video = Record(name="a", label="a", group=None, split="train", frames=1000, height=500, width=400, **place)
+    free = reckon_memory(config, 3).peak + 1000 * 500 * 400 * 3
+    monkeypatch.setattr(memory, "memory", lambda: (free, free))
+    check_memory(config, 3, [video])
+    monkeypatch.setattr(memory, "memory", lambda: (free, free - 1))
+    with pytest.raises(KrespError, match="GiB are free"):
+        check_memory(config, 3, [video])
 
 
 def test_the_papers_network_takes_what_was_measured():
