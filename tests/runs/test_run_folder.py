@@ -183,7 +183,7 @@ def test_a_training_of_another_wiring_does_not_go_on(tmp_path, found):
 def test_a_run_goes_on_with_what_was_settled_and_keeps_the_notes_that_are_still_true(tmp_path):
     automatic = Config()
     settled = {"training.epochs": 9, "training.warmup_epochs": 1, "training.ema": 0.5, "training.keep": "best"}
-    settled |= {"clip.per_video": 2, "clip.frame_stride": 1, "model.frames": 8}
+    settled |= {"clip.per_video": 2, "clip.frame_stride": 1, "model.frames": 8, "data.validation": 0}
     run = RunFolder.create(tmp_path / "run", automatic)
     run = run.settled(
         override_config(run.config, settled, "the test"), ["training.epochs is 9: so", "model.frames is 8"]
