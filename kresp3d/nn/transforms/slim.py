@@ -7,7 +7,7 @@ by its scale; the channels that the attention weighs also by how much it lets th
 from __future__ import annotations
 
 import numbers
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,7 +49,7 @@ def slim(network: keras.Model, fraction: float, clips: Iterable[npt.NDArray[np.u
     if not is_number or not 0 < fraction <= 1:
         raise ValueError(f"slim: fraction must be a number above 0 and at most 1, received {fraction!r}")
     for layer in network.layers:
-        if isinstance(layer, _CONVOLUTIONS) and not isinstance(_following(layer), BatchNorm):
+        if isinstance(layer, _CONVOLUTIONS) and not isinstance(_following(network, layer), BatchNorm):
             raise ValueError(
                 f"slim: expected a batch norm after each convolution, received {network.name}, where {layer.name} has "
                 "none; slim a network before it is folded"
@@ -145,10 +145,20 @@ class _Channels:
         scores = np.zeros(len(self._same))
         for layer in self._convolutions():
             numbers = self.of[id(layer)][1]
-            size = _size_of_outputs(layer) * [passed.get(number, 1.0) for number in numbers.tolist()]
+            size = self._size_of_outputs(layer) * [passed.get(number, 1.0) for number in numbers.tolist()]
             # All that are added count alike.
             scores[numbers] += size / size.mean()
         return scores
+
+    def _size_of_outputs(self, layer: keras.layers.Layer) -> Floats:
+        """How large each output of a layer is: by the scale of its batch norm or, of fc1, by what fc2 makes of it."""
+        following = _following(self._network, layer)
+        if isinstance(following, BatchNorm):
+            if following.gamma is None:
+                return np.ones(layer.output.shape[-1])
+            size: Floats = np.abs(ops.convert_to_numpy(following.gamma).astype(np.float64))
+            return size
+        return np.linalg.norm(ops.convert_to_numpy(following.kernel).astype(np.float64), axis=1)
 
     def best(self, fraction: float, scores: Floats) -> npt.NDArray[np.bool_]:
         """Whether each channel stays, by number: of each convolution those with the highest scores."""
@@ -164,24 +174,17 @@ class _Channels:
         return kept
 
 
-def _size_of_outputs(layer: keras.layers.Layer) -> Floats:
-    """How large each output of a layer is: by the scale of its batch norm or, of fc1, by what fc2 makes of it."""
-    following = _following(layer)
-    if isinstance(following, BatchNorm):
-        if following.gamma is None:
-            return np.ones(layer.output.shape[-1])
-        size: Floats = np.abs(ops.convert_to_numpy(following.gamma).astype(np.float64))
-        return size
-    return np.linalg.norm(ops.convert_to_numpy(following.kernel).astype(np.float64), axis=1)
-
-
-def _following(layer: keras.layers.Layer) -> Any:
-    """The next layer with weights; `None` where there is none."""
-    following = layer
-    while following._outbound_nodes:
-        following = following._outbound_nodes[0].operation
-        if getattr(following, "weights", ()):
-            return following
+def _following(network: keras.Model, layer: keras.layers.Layer) -> Any:
+    """The next layer of a network with weights; `None` where there is none."""
+    own = {id(operation) for operation in network.operations}
+    waiting = deque([layer])
+    while waiting:
+        for node in waiting.popleft()._outbound_nodes:
+            # Others, such as a cast that was only traced, or a layer of another network, lead nowhere.
+            if id(node.operation) in own:
+                if getattr(node.operation, "weights", ()):
+                    return node.operation
+                waiting.append(node.operation)
     return None
 
 

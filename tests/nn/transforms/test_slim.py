@@ -108,6 +108,21 @@ def test_it_is_saved_restored_and_folded(tmp_path):
     assert fold(slimmed).output.shape == (None, 3)
 
 
+def test_a_network_that_was_trained_in_mixed_precision_and_saved_loses_its_channels(tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network().save(tmp_path / "model.keras")
+    finally:
+        keras.config.set_dtype_policy(before)
+    # Loading traces casts beside the graph.
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert any(len(layer._outbound_nodes) > 1 for layer in loaded.layers if isinstance(layer, keras.layers.Dropout))
+    slimmed = slim(loaded, 0.5, [clips])
+    assert slimmed.count_params() < 0.6 * loaded.count_params()
+    assert np.isfinite(scores(slimmed).astype("float32")).all()
+
+
 @pytest.mark.parametrize("fraction", [0, -1, 2, 1.0001, float("nan"), "0.5", None, True])
 def test_a_fraction_out_of_range_is_refused(fraction):
     with pytest.raises(ValueError, match=r"slim: fraction must be a number above 0 and at most 1, received "):
