@@ -273,6 +273,6 @@ def serve(port: int, dispatcher: Address | None, host: str | None, say: Callable
 
 def _own_host(dispatcher: Address) -> str:
     """The number by which this host is seen by another one."""
-    with socket.create_connection((dispatcher.host.strip("[]"), dispatcher.port)) as connection:
+    with socket.create_connection((dispatcher.host, dispatcher.port)) as connection:
         own: str = connection.getsockname()[0]
     return f"[{own}]" if ":" in own else own

@@ -29,15 +29,26 @@ class Address:
         host, colon, port = text.rpartition(":")
         if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
             raise UsageError(f"{what} {text}: expected HOST:PORT, such as 10.0.0.1:8000")
-        return cls(host, int(port))
+        # Numbers of IPv6 are in brackets there, and nowhere else.
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
 
     def unreachable(self, seconds: float = 3.0) -> str | None:
         """Why nobody answers there; `None` if somebody does."""
         try:
-            socket.create_connection((self.host.strip("[]"), self.port), timeout=seconds).close()
+            socket.create_connection((self.host, self.port), timeout=seconds).close()
         except OSError as error:
             return error.strerror or str(error)
         return None
 
+    @property
+    def family(self) -> socket.AddressFamily:
+        """By which family of addresses a process listens there."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    @property
+    def written_host(self) -> str:
+        """The host as it stands before a colon and a port."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.written_host}:{self.port}"

@@ -24,3 +24,11 @@ def test_who_answers_is_reachable(free_port):
     assert "refused" in str(Address("127.0.0.1", free_port()).unreachable())
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert Address("127.0.0.1", server.getsockname()[1]).unreachable() is None
+
+
+def test_a_number_of_ipv6_is_in_brackets_where_a_port_follows(free_port):
+    found = Address.parse("[::1]:8000", "--chief")
+    assert found == Address("::1", 8000) and str(found) == "[::1]:8000"
+    assert found.family == socket.AF_INET6 and Address("10.0.0.1", 1).family == socket.AF_INET
+    with socket.create_server(("::1", 0), family=found.family) as server:
+        assert Address("::1", server.getsockname()[1]).unreachable() is None

@@ -32,7 +32,7 @@ def set_environment(address: Address, worker: str | None) -> None:
     """
     if worker is not None and (not worker or CHIEF in worker):
         raise UsageError(f"--worker {worker}: keras-tuner takes a name with '{CHIEF}' for the chief; choose another")
-    os.environ["KERASTUNER_ORACLE_IP"] = address.host
+    os.environ["KERASTUNER_ORACLE_IP"] = address.written_host
     os.environ["KERASTUNER_ORACLE_PORT"] = str(address.port)
     os.environ["KERASTUNER_TUNER_ID"] = worker or CHIEF
 
@@ -44,7 +44,7 @@ def check_free(address: Address) -> None:
         KrespError: If it cannot.
     """
     try:
-        with socket.create_server((address.host, address.port)):
+        with socket.create_server((address.host, address.port), family=address.family):
             pass
     except OSError as error:
         raise KrespError(
