@@ -13,8 +13,10 @@ import errno
 import functools
 import hashlib
 import json
+import logging
 import math
 import shutil
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,11 +41,17 @@ from kresp3d.records.index import (
 )
 from kresp3d.records.pictures import Pictures, video_to_pictures
 from kresp3d.system.errors import KrespError, VideoError
-from kresp3d.system.files import PART, locked
+from kresp3d.system.files import LOCK, PART, locked
 from kresp3d.system.storage import is_remote, local, location
 from kresp3d.video.workers import Progress, map_videos
 
 REPORT = "prepare-report.csv"
+#: In a folder that a process prepares.
+PREPARING = f"{LOCK}-preparing"
+#: Seconds between two looks at a folder that another process prepares.
+PAUSE = 1.0
+
+logger = logging.getLogger("kresp3d")
 
 #: At the default settings a video of UCF101 becomes about 1 MB, so that a part fills about one shard.
 VIDEOS_PER_PART = 128
@@ -129,7 +137,12 @@ def prepare(
     if finished is not None:
         _check_bad(finished.index["bad"], config, catalog, folder)
         return finished
-    with _disk_errors(folder), _locked(folder):
+    with _disk_errors(folder), _in_turn(folder):
+        # Another process, which was waited for, may have made them.
+        finished = None if overwrite else _finished(folder, state)
+        if finished is not None:
+            _check_bad(finished.index["bad"], config, catalog, folder)
+            return finished
         _check_owner(folder, identity, overwrite)
         if overwrite:
             _remove(folder, [INDEX, "shard-*.json", "shard-*.tfrecord*", TABLE, REPORT])
@@ -346,9 +359,21 @@ def _check_bad(bad: int, config: DataConfig, catalog: Catalog, folder: Path) -> 
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _in_turn(folder: Path) -> Iterator[None]:
+    """Hold a records folder for writing; another process that prepares it is waited for, one that reads it is not."""
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, f"preparing or reading {folder}; wait until it has ended"):
+    with contextlib.ExitStack() as held:
+        has_said = False
+        while True:
+            try:
+                held.enter_context(locked(folder, f"preparing {folder}", name=PREPARING))
+                break
+            except KrespError as error:
+                if not has_said:
+                    logger.warning("%s; waiting until it has ended", error)
+                    has_said = True
+                time.sleep(PAUSE)
+        held.enter_context(locked(folder, f"reading {folder}; wait until it has ended, or choose other data.records"))
         # What a kill has left.
         _remove(folder, [f"{PART}*"])
         yield

@@ -120,11 +120,22 @@ def publish(source: Path, target: Path) -> None:
 
     In an object store a file is there wholly or not at all; of a folder, the files at its top come last.
     """
+    if not isinstance(target, RemotePath):
+        if source.is_dir() and target.is_dir():
+            # Until the new one is there, the old one is kept.
+            old = target.with_name(f"{PART}{os.getpid()}-old-{target.name}")
+            target.rename(old)
+            try:
+                source.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+            remove(old)
+        else:
+            source.replace(target)
+        return
     if source.is_dir():
         remove(target)
-    if not isinstance(target, RemotePath):
-        source.replace(target)
-        return
     paths = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
     # `saved_model.pb` is at the top, and without it a folder is no SavedModel.
     for path in sorted(paths, key=lambda path: -len(path.parts)):
@@ -177,23 +188,24 @@ def names_in(folder: Path, own: Collection[str], what: str) -> tuple[list[str], 
 
 
 @contextmanager
-def locked(folder: Path, doing: str, *, shared: bool = False) -> Iterator[None]:
+def locked(folder: Path, doing: str, *, shared: bool = False, name: str = LOCK) -> Iterator[None]:
     """Hold a folder that is there.
 
     Args:
         folder: The folder.
         doing: What another process would be doing, and what to do about it, for the message.
         shared: Others may hold it too, if they share it as well; otherwise this process alone does.
+        name: What is held of it; begins with `LOCK`.
 
     Raises:
         KrespError: If another process holds the folder in a way that excludes this one.
     """
     if isinstance(folder, RemotePath):
         # Readers of an object have what they read, and nobody waits for them.
-        with contextlib.nullcontext() if shared else remote_lock(folder / LOCK, doing):
+        with contextlib.nullcontext() if shared else remote_lock(folder / name, doing):
             yield
         return
-    with (folder / LOCK).open("a") as file:
+    with (folder / name).open("a") as file:
         try:
             # Released by the system when the process ends, however it ends; so there are no stale locks.
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

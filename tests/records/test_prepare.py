@@ -201,13 +201,31 @@ def test_a_killed_run_goes_on_with_what_is_missing(config, tmp_path):
     assert list(folder.glob(".part-*")) == []
 
 
-def test_two_at_once_are_refused(config):
+def test_records_that_are_read_are_not_written(config):
     folder = records_folder(config)
     folder.mkdir(parents=True)
     with (folder / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(KrespError, match="another process is preparing"):
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(KrespError, match="another process is reading"):
             prepare(config)
+
+
+def test_a_process_that_prepares_is_waited_for_and_its_records_are_taken(config, monkeypatch, caplog):
+    folder = records_folder(config)
+    folder.mkdir(parents=True)
+    with (folder / module.PREPARING).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def pause(seconds):
+            # The other one is done: it has made all of them, in its own turn.
+            fcntl.flock(file, fcntl.LOCK_UN)
+            monkeypatch.undo()
+            prepare(config)
+            monkeypatch.setattr(module, "_write_missing", None)
+
+        monkeypatch.setattr(module.time, "sleep", pause)
+        records = prepare(config)
+    assert len(records.videos) == 12 and "waiting until it has ended" in caplog.text
 
 
 def test_records_of_other_settings_are_kept_unless_told(config, tmp_path):

@@ -15,6 +15,7 @@ from kresp3d.system.files import (
     locked,
     log_file,
     names_in,
+    publish,
     remove,
     write_text,
     written_aside,
@@ -115,3 +116,26 @@ def test_a_copied_folder_lacks_what_is_left_out(tmp_path):
         *("a", "a/drop", "a/inner", "a/inner/keep", "a/keep"),
         *("b", "b/inner", "b/inner/keep", "b/keep"),
     }
+
+
+def folder_of(path, text):
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+def test_a_folder_that_is_replaced_is_kept_until_the_new_one_is_there(tmp_path, monkeypatch):
+    old, new = folder_of(tmp_path / "model", "old"), folder_of(tmp_path / "new", "new")
+    rename = type(tmp_path).rename
+
+    def refuse(self, target):
+        if self == new:
+            raise OSError(errno.ENOSPC, "full")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(type(tmp_path), "rename", refuse)
+        publish(new, old)
+    assert (old / "file").read_text() == "old"
+    publish(new, old)
+    assert (old / "file").read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["model"]
