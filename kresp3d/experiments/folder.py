@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kresp3d.config.schema import Config, changed_keys, load_config
+from kresp3d.runs.phases import UNTOLD
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.files import locked, names_in, remove, write_text
 
@@ -19,6 +20,7 @@ class ExperimentFolder(ABC):
     """The folder of many trainings that share a configuration. `path` is the folder.
 
     Attributes:
+        free: Keys that may change when it goes on, besides those that change nothing about a training.
         settles: Whether `settle` is called when the videos are known; else each training settles keys for itself.
         noun: What it holds, such as `a reproduction`.
         doing: What a process does in it, such as `reproducing`.
@@ -28,6 +30,7 @@ class ExperimentFolder(ABC):
 
     path: Path
     settles: ClassVar[bool] = False
+    free: ClassVar[tuple[str, ...]] = ("tune",)
     noun: ClassVar[str]
     doing: ClassVar[str]
     config_name: ClassVar[str]
@@ -95,7 +98,7 @@ class ExperimentFolder(ABC):
     def _check_config(self, config: Config) -> None:
         # What was settled when the experiment began stays so.
         settled = config.auto if self.settles else ()
-        changed = changed_keys(load_config(self.config_file), config, besides=("tune", *settled))
+        changed = changed_keys(load_config(self.config_file), config, besides=(*self.free, *UNTOLD, *settled))
         if changed:
             shown = [f"{key}={mine} (now {yours})" for key, mine, yours in changed[:3]]
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""

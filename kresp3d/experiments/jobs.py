@@ -15,9 +15,13 @@ from typing import Generic, Literal, TypeVar
 
 from kresp3d.system.errors import UsageError
 from kresp3d.system.files import log_file
+from kresp3d.system.machine import usable_cores
+from kresp3d.system.storage import RemotePath
 from kresp3d.training import process as processes
 from kresp3d.training.process import Training
 
+#: Seconds between two looks at a history in an object store, which are requests over the network.
+REMOTE_PAUSE = 10.0
 Key = TypeVar("Key", bound=Hashable)
 Status = Literal["done", "failed", "running", "unfinished", "waiting"]
 Callback = Callable[[], None]
@@ -76,13 +80,14 @@ class Jobs(Generic[Key]):
             on_change: Called when a training has begun or ended.
         """
         waiting = deque(key for key in keys if not self._is_done(self.training(key)))
-        cores = share_cores(sorted(os.sched_getaffinity(0)), self.jobs)
+        shares = share_cores(usable_cores(), self.jobs)
         shown: dict[int, int] = {}
+        looked = 0.0
         try:
             while waiting or self._running:
                 for slot in range(self.jobs):
                     if slot not in self._running and waiting:
-                        self._running[slot] = self._start(waiting.popleft(), cores[slot] if self.jobs > 1 else None)
+                        self._running[slot] = self._start(waiting.popleft(), shares[slot] if self.jobs > 1 else None)
                         on_change()
                 time.sleep(processes.POLL)
                 for slot, running in list(self._running.items()):
@@ -90,6 +95,9 @@ class Jobs(Generic[Key]):
                         del self._running[slot]
                         self._finish(running)
                         on_change()
+                if time.monotonic() < looked + self._pause:
+                    continue
+                looked = time.monotonic()
                 epochs = {slot: running.training.epoch for slot, running in self._running.items()}
                 if epochs != shown:
                     shown = epochs
@@ -99,6 +107,12 @@ class Jobs(Generic[Key]):
             for running in self._running.values():
                 running.closing.close()
             self._running.clear()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two looks at how far the trainings are."""
+        is_far = any(isinstance(running.training.path, RemotePath) for running in self._running.values())
+        return REMOTE_PAUSE if is_far else 0.0
 
     def _is_done(self, training: Training) -> bool:
         is_done = training.is_done(self.epochs)

@@ -18,14 +18,17 @@ from kresp3d.config.schema import Config, changed_keys, parse_config
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.files import write_text
 
-#: Keys and sections that change nothing about what is trained, whatever a run does.
-NEUTRAL = (
-    *("tune", "evaluation", "data.service", "data.workers", "data.memory", "data.time_limit"),
+#: Keys that change neither what is trained nor what is measured.
+UNTOLD = (
+    *("data.service", "data.workers", "data.memory", "data.time_limit", "evaluation.batch_size"),
     *("training.checkpoints", "training.tensorboard_clips", "training.tensorboard_every", "training.profile"),
+    "training.check_memory",
 )
+#: Keys and sections that change nothing about what is trained, whatever a run does.
+NEUTRAL = ("tune", "evaluation", *UNTOLD)
 #: Keys that change what a step costs, and which network is kept, but not how a step trains.
 STEADY = (
-    *("training.gradient_checkpointing", "training.jit_compile", "training.check_memory"),
+    *("training.gradient_checkpointing", "training.jit_compile"),
     *("training.early_stop", "training.keep", "training.validation_clips"),
 )
 #: Keys and sections whose change begins a phase.

@@ -6,9 +6,16 @@ import os
 from pathlib import Path
 
 
+def usable_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use, in a container often fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def count_cores() -> int:
-    """Count the cores this process may use, which in a container are often fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the cores that this process may use."""
+    return len(usable_cores())
 
 
 def cpu_flags(cpuinfo: str | None) -> frozenset[str]:

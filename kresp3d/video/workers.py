@@ -5,7 +5,6 @@ The limits of each video: `time_limit` seconds, `MEMORY` bytes, and `kresp3d.vid
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from kresp3d.system.errors import VideoError
+from kresp3d.system.machine import count_cores
 from kresp3d.system.worker import Team, Worker, WorkerDiedError, WorkerTimeoutError
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class VideoWorkers(Team):
         imports: Sequence[str] = (),
         time_limit: float | None = TIME_LIMIT,
     ) -> None:
-        count = min(workers or len(os.sched_getaffinity(0)), videos)
+        count = min(workers or count_cores(), videos)
         super().__init__(count, memory=MEMORY, imports=imports)
         self._time_limit = time_limit
 

@@ -25,6 +25,7 @@ from kresp3d.config.schema import SyntheticConfig
 from kresp3d.datasets.splits import Split
 from kresp3d.datasets.synthetic.render import ACTIONS, RENDERER, frame_count, frame_size, render_video
 from kresp3d.system.errors import KrespError
+from kresp3d.system.machine import count_cores
 from kresp3d.system.worker import Team, WorkerDiedError
 from kresp3d.video.workers import Progress
 
@@ -74,7 +75,7 @@ def write_dataset(
     if progress:
         progress(done, len(jobs))
     try:
-        for _ in _rendered(missing, folder, config, workers or len(os.sched_getaffinity(0))):
+        for _ in _rendered(missing, folder, config, workers or count_cores()):
             done += 1
             if progress:
                 progress(done, len(jobs))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +30,7 @@ from kresp3d.experiments.reported import run_reported, say
 from kresp3d.records.index import Records
 from kresp3d.runs.run_folder import command_line, settle_precision
 from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.machine import usable_cores
 from kresp3d.system.storage import is_remote
 from kresp3d.training.plan import Videos, settle, tell
 from kresp3d.training.preparation import prepare_with_progress, resolve_with_progress
@@ -139,11 +139,11 @@ def _settle_config(
     if not begun.auto:
         return begun
     smallest = plan.smallest(records, validation_fraction(config), config.data.split_seed)
-    cores = share_cores(sorted(os.sched_getaffinity(0)), jobs)[0] if jobs > 1 else None
+    share = share_cores(usable_cores(), jobs)[0] if jobs > 1 else None
     settled = settle(
         config,
         Videos.of(smallest, config),
-        lambda planned: measure_rate(settle_precision(planned), len(records.classes), cores),
+        lambda planned: measure_rate(settle_precision(planned), len(records.classes), share),
     )
     tell(settled)
     say(console, f"{settled}, for each fold")

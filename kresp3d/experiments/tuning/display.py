@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kresp3d.evaluation.figures import percent
+from kresp3d.experiments.reported import say
 from kresp3d.experiments.tuning.effects import Trial, rank, read_trials
 from kresp3d.experiments.tuning.journal import Ended, Journal, Outcome
 from kresp3d.experiments.tuning.space import SearchSpace, show
@@ -60,7 +61,7 @@ class SweepDisplay(LiveView):
             self._printed = len(ended)
             last = next(event.trial for event in reversed(self.journal.events) if isinstance(event, Ended))
             line = self._line(next(trial for trial in ended if trial.name == last))
-            self.console.print(f"{line}; {self._standing(trials)}", soft_wrap=True)
+            say(self.console, f"{line}; {self._standing(trials)}")
 
     def on_glimpse(self, glimpse: Glimpse) -> None:
         """Show how far the trial is that this process runs."""

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +22,38 @@ import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
-from kresp3d.config.schema import Config, changed_keys, load_config
+from kresp3d.config.schema import Config
+from kresp3d.experiments.folder import ExperimentFolder
 from kresp3d.experiments.tuning.journal import Journal, Outcome
 from kresp3d.experiments.tuning.oracle import DIGEST, OBJECTIVE, JournaledOracle, with_outcome
 from kresp3d.experiments.tuning.space import SearchSpace
 from kresp3d.experiments.tuning.trial import TrialRunner
 from kresp3d.system.errors import KrespError, UsageError
-from kresp3d.system.files import locked, names_in, remove, write_text
+from kresp3d.system.files import write_text
 
 logger = logging.getLogger("kresp3d")
 
 #: Seconds after which a worker that had nothing to do asks again.
 IDLE = 1.0
-_OWN = ("sweep.yaml", "journal.jsonl", "trials", "trials.csv", "best.yaml", "report.md", "figures", "logs")
 
 
-@dataclass(frozen=True)
-class SweepFolder:
-    """A sweep on disk. `path` is its folder."""
+class SweepFolder(ExperimentFolder):
+    """A sweep on disk; the number of its trials may change when it goes on."""
 
-    path: Path
+    noun = "a sweep"
+    doing = "tuning"
+    config_name = "sweep.yaml"
+    free = ("tune.trials",)
 
     @property
-    def config_file(self) -> Path:
-        """The configuration of the sweep."""
-        return self.path / "sweep.yaml"
+    def parts(self) -> tuple[str, ...]:
+        """What it may hold."""
+        return ("journal.jsonl", "trials", "trials.csv", "best.yaml", "report.md", "figures", "logs")
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a trial."""
+        return bool(Journal(self.journal_file).events)
 
     @property
     def trials(self) -> Path:
@@ -59,54 +65,11 @@ class SweepFolder:
         """What happened."""
         return self.path / "journal.jsonl"
 
-    def check(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make sure that a sweep may begin here, or go on. Nothing is written.
-
-        Raises:
-            KrespError: If the folder holds something else, or a sweep with a trial and nothing says what to do with it.
-            UsageError: If a resumed sweep was begun with another configuration; the number of trials may change.
-        """
-        names, foreign = names_in(self.path, _OWN, "a sweep")
-        if foreign or (names and not self.config_file.is_file() and set(names) - {".lock"}):
-            what = (foreign or names)[0]
-            raise KrespError(f"{self.path} holds something that is no part of a sweep ({what}); give another --out")
-        if self.config_file.is_file() and resume:
-            changed = changed_keys(load_config(self.config_file), config, besides=("tune.trials",))
-            if changed:
-                raise UsageError(
-                    f"{self.path} was begun with another {changed[0][0]}"
-                    + (f" (and {len(changed) - 1} other keys differ)" if len(changed) > 1 else "")
-                    + "; resume with the same configuration, or give another --out"
-                )
-        elif Journal(self.journal_file).events and not overwrite:
-            raise KrespError(
-                f"{self.path} holds a sweep already; go on with it by --resume, begin anew by --overwrite, "
-                "or give another folder by --out"
-            )
-
     def begin(self, config: Config, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder ready; one that goes on keeps its trials. For whoever holds its lock.
-
-        Raises:
-            KrespError: As `check`.
-            UsageError: As `check`.
-        """
-        self.check(config, resume=resume, overwrite=overwrite)
-        if self.config_file.is_file() and resume:
-            write_text(self.config_file, config.to_yaml())
-            return
-        # The configuration goes last: with it the rest is known for a sweep's, should this be interrupted.
-        for name in reversed(_OWN):
-            remove(self.path / name)
-        self.trials.mkdir(parents=True)
+        """Make the folder ready; one that goes on keeps its trials. For whoever holds its lock."""
+        super().begin(config, resume=resume, overwrite=overwrite)
+        self.trials.mkdir(parents=True, exist_ok=True)
         write_text(self.config_file, config.to_yaml())
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from a sweep into this folder, which is made where it is missing."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, f"tuning in {self.path}; wait for it, or give another --out"):
-            yield
 
 
 class Sweep(BaseTuner):

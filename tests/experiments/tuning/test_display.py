@@ -46,6 +46,16 @@ def test_a_log_has_a_line_for_each_trial_that_ended(journal, make_space):
     assert "failed: out of memory" in lines[1]
 
 
+def test_a_reason_is_shown_as_it_is(journal, make_space):
+    out = io.StringIO()
+    with SweepDisplay(journal, make_space(), 1, Console(file=out, width=100)) as display:
+        journal.append(Begun("0000", "a", SETTINGS))
+        # rich would take this for the end of a style that never began.
+        journal.append(Ended("0000", Outcome("failed", reason="cannot read [/x]")))
+        display.on_event()
+    assert "failed: cannot read [/x]" in out.getvalue()
+
+
 def test_a_terminal_has_a_table_with_what_runs_now(journal, make_space):
     last = show(journal, make_space(), is_terminal=True).split("trial ")[-1]
     rows = [line.split() for line in last.splitlines()]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kresp3d.config.schema import parse_config
+from kresp3d.config.schema import override_config, parse_config
 from kresp3d.experiments.tuning.journal import Begun, Journal, Outcome
 from kresp3d.experiments.tuning.oracle import make_oracle, use_temporary_folder
 from kresp3d.experiments.tuning.sweep import Sweep, SweepFolder
@@ -37,8 +37,10 @@ def test_a_sweep_goes_on_with_the_same_configuration_or_more_trials(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
     folder.begin(config(trials=1))
     folder.begin(config(trials=2), resume=True)
+    # What changes neither a training nor what is measured may change.
+    folder.begin(override_config(config(trials=2), {"data.workers": 3, "evaluation.batch_size": 2}, "x"), resume=True)
     assert "trials: 2" in folder.config_file.read_text()
-    with pytest.raises(UsageError, match=r"another tune\.seeds"):
+    with pytest.raises(UsageError, match=r"was begun with tune\.seeds=1 \(now 2\)"):
         folder.begin(config(trials=2, seeds=2), resume=True)
 
 
