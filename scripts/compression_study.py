@@ -76,7 +76,7 @@ def measure(way: Way, run: Path, folder: Path, sets: list[str]) -> dict[str, Any
     for number in range(1, len(way.steps) + 1):
         method, *own = way.steps[number - 1]
         target = folder / Way("", way.steps[:number]).run
-        if not (target / "compression.json").exists():
+        if not (target / "metrics.json").exists():
             words = [word for value in (*sets, *own) for word in ("--set", value)]
             kresp3d("compress", source, "--method", method, *words, "--out", target, "--resume")
         source = target

@@ -23,6 +23,7 @@ from kresp3d.system.last_words import last_words
 from kresp3d.system.storage import location
 from kresp3d.training.plan import Choice, Videos, settle, tell
 from kresp3d.training.preparation import prepare_with_progress, split_settled
+from kresp3d.ui.console import plain_console
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -88,7 +89,7 @@ def train(
     name = str(config) if isinstance(config, str | os.PathLike) else "the configuration"
     config = make_config(config, () if overrides is None else overrides)
     if console is None:
-        console = Console(highlight=False, soft_wrap=True)
+        console = plain_console(soft_wrap=True)
     cluster = Cluster.of(config.training)
     if cluster is not None and not cluster.is_chief:
         return _train_along(config, cluster, console, until)

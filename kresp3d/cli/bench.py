@@ -48,16 +48,15 @@ def command(
     """
     import json
 
-    from rich.console import Console
-
     from kresp3d.inference.bench import bench, bench_table
     from kresp3d.system.files import write_text
+    from kresp3d.ui.console import plain_console
     from kresp3d.ui.progress import progress_bar
 
     with progress_bar("Timing", "turns") as progress:
         found = bench(
             networks, batches=batches, threads=threads, precision=precision, seconds=seconds, progress=progress
         )
-    Console(highlight=False, soft_wrap=True).print(bench_table(found))
+    plain_console(soft_wrap=True).print(bench_table(found))
     if json_file is not None:
         write_text(json_file, json.dumps([row.to_json() for row in found], indent=2, ensure_ascii=False) + "\n")

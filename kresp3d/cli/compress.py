@@ -40,10 +40,9 @@ def command(
     The result is a run folder like any other. What is done stands in its configuration under compress and training;
     --set changes it.
     """
-    from rich.console import Console
-
     from kresp3d.runs.run_folder import RunFolder
     from kresp3d.system.errors import UsageError
+    from kresp3d.ui.console import plain_console
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -66,7 +65,7 @@ def command(
     # Logical devices can be made only before TensorFlow computes anything, as it does to look at the network.
     make_strategy(config.training)
     network = None if resume else load_source(trained, config)
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     with run.locked():
         if resume:
             config = run.check_config(config)

@@ -34,8 +34,9 @@ def list_configs() -> None:
         return
 
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+
+    from kresp3d.ui.console import plain_console
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
@@ -46,7 +47,7 @@ def list_configs() -> None:
             table.add_section()
             folder = name.rpartition("/")[0]
         table.add_row(name, purpose)
-    Console(markup=False, highlight=False).print(table)
+    plain_console().print(table)
 
 
 @command.command()

@@ -48,11 +48,10 @@ def command(
 
     Videos of a test split that the data brings are left out, unless --all is given.
     """
-    from rich.console import Console
-
     from kresp3d.config.schema import check_one_host
     from kresp3d.experiments.crossvalidation.folder import CrossValidationFolder
     from kresp3d.system.errors import UsageError
+    from kresp3d.ui.console import plain_console
 
     check_one_host(config, "crossval")
     if resume and overwrite:
@@ -66,7 +65,7 @@ def command(
             folder,
             config,
             folds,
-            Console(highlight=False),
+            plain_console(),
             everything=everything,
             jobs=jobs,
             resume=resume,

@@ -203,10 +203,10 @@ def _resolve(config: Config) -> DataConfig:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from kresp3d.ui.console import plain_console
 
     # File names are text, whatever brackets and colons are in them.
-    return Console(markup=False, emoji=False, highlight=False)
+    return plain_console()
 
 
 def _table(stats: Stats) -> Table:

@@ -79,9 +79,8 @@ def command(
     With --videos, the videos have nothing to do with a run: they are decoded as `kresp3d predict` does it, and --split
     takes those alone which their CSV file or folders say are of it.
     """
-    from rich.console import Console
-
     from kresp3d.system.errors import UsageError
+    from kresp3d.ui.console import plain_console
 
     if videos is None and (skip_unknown or overrides or out is not None):
         raise UsageError("--skip-unknown, --set and --out are for --videos; a run's videos are as it has them")
@@ -132,7 +131,7 @@ def command(
 
     from kresp3d.evaluation.measure import measure
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     assessment = measure(
         run,
         engine,
@@ -165,12 +164,11 @@ def _measure_videos(
     precision: Precision,
     json_file: Path | None,
 ) -> None:
-    from rich.console import Console
-
     from kresp3d.evaluation.new_videos import measure_videos
     from kresp3d.inference.open_engine import network_path
     from kresp3d.inference.source import trained_in
     from kresp3d.runs.run_folder import command_line
+    from kresp3d.ui.console import plain_console
 
     is_run = (network / "config.yaml").is_file()
     if not is_run:
@@ -191,7 +189,7 @@ def _measure_videos(
         folder=out,
         trained_in=trained_in(network, engine.info),
         command=command_line(),
-        console=Console(highlight=False, soft_wrap=True),
+        console=plain_console(soft_wrap=True),
         positive=positive,
         precision=wanted_precision,
     )

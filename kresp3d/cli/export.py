@@ -57,9 +57,8 @@ def command(
     A file that says something else than the network is kept as NAME.rejected, and the exit code is then 1. The figures
     are also in parity.json.
     """
-    from rich.console import Console
-
     from kresp3d.runs.run_folder import RunFolder
+    from kresp3d.ui.console import plain_console
     from kresp3d.ui.progress import progress_bars
 
     source = RunFolder.open(run)
@@ -81,7 +80,7 @@ def command(
             overwrite=overwrite,
             progress=progress,
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     console.print(parity_table(found, source.config.evaluation.split))
     console.print(f"Exported to {target}", markup=False)
     faults = [parity for parity in found if not parity.within]

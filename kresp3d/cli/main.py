@@ -219,10 +219,11 @@ def _set_up_logging(*, verbose: bool) -> None:
     logger.propagate = False
     handler: logging.Handler
     if sys.stderr.isatty():
-        from rich.console import Console
         from rich.logging import RichHandler
 
-        handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
+        from kresp3d.ui.console import plain_console
+
+        handler = RichHandler(console=plain_console(stderr=True), show_time=False, show_path=False, markup=False)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))

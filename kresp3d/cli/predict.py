@@ -56,14 +56,13 @@ def command(
         return
     import json
 
-    from rich.console import Console
-
     import kresp3d
     from kresp3d.inference.predictor import find_all
     from kresp3d.system.errors import UsageError, VideoError
     from kresp3d.system.files import write_text
     from kresp3d.system.storage import local
     from kresp3d.system.text import printable, utf8
+    from kresp3d.ui.console import plain_console
 
     if beam or out:
         raise UsageError(
@@ -75,7 +74,7 @@ def command(
     from kresp3d.ui.progress import progress_bar
     from kresp3d.video.workers import VideoWorkers
 
-    console, rows, bad = Console(highlight=False, soft_wrap=True), [], 0
+    console, rows, bad = plain_console(soft_wrap=True), [], 0
     # Started first, since they import while this process loads the network.
     with (
         VideoWorkers(len(paths), imports=DECODING, time_limit=time_limit) as workers,

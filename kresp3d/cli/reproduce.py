@@ -39,12 +39,11 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     Trains the networks of the paper's Tables 2 to 4, each with several seeds and in a process of its own, and compares
     them. Leaves results.csv, tables.csv, claims.csv and report.md, which say what is known while it runs.
     """
-    from rich.console import Console
-
     from kresp3d.config.schema import check_one_host
     from kresp3d.experiments.reproduction.folder import ReproductionFolder
     from kresp3d.experiments.reproduction.tables import TABLES, row_config, rows_of
     from kresp3d.system.errors import UsageError
+    from kresp3d.ui.console import plain_console
 
     check_one_host(config, "reproduce")
     if resume and overwrite:
@@ -64,4 +63,4 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
         from kresp3d.experiments.reproduction.runner import Runner
 
         records = prepare_with_progress(config.data)
-        reproduce(Runner(folder, config, tables, seeds, jobs), records, Console(highlight=False))
+        reproduce(Runner(folder, config, tables, seeds, jobs), records, plain_console())

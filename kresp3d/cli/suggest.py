@@ -27,12 +27,11 @@ def command(config: Config, videos: Path | None, out: Path | None, overwrite: bo
     VIDEOS is a folder of CLASS/VIDEO or a CSV file; by default those of the configuration. The headers of the videos
     are read, and nothing is prepared. A network is trained for a moment, to know how fast this machine is.
     """
-    from rich.console import Console
-
     from kresp3d.api.suggest import suggest
     from kresp3d.config.schema import override_config
     from kresp3d.datasets.splits import count
     from kresp3d.system.files import write_text
+    from kresp3d.ui.console import plain_console
     from kresp3d.ui.progress import progress_bar
 
     if videos is not None:
@@ -41,7 +40,7 @@ def command(config: Config, videos: Path | None, out: Path | None, overwrite: bo
         check_output(out, overwrite, source=videos)
     with progress_bar("Reading") as progress:
         found = suggest(config, progress=progress)
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = plain_console()
     words = [
         count(len(found.plan.videos.frames), "training video"),
         count(len(found.classes), "class", "classes"),

@@ -53,10 +53,9 @@ def command(
     What varies stands in the configuration, under tune. Each trial trains in a process of its own. Leaves
     trials.csv, best.yaml for `kresp3d train`, report.md and TensorBoard's HParams.
     """
-    from rich.console import Console
-
     from kresp3d.config.schema import check_one_host, load_config
     from kresp3d.system.errors import UsageError
+    from kresp3d.ui.console import plain_console
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -85,7 +84,7 @@ def command(
         if worker is None:
             check_free(address)
     folder = SweepFolder(out or Path("runs") / config.name)
-    console = Console(highlight=False)
+    console = plain_console()
     if address is not None and worker is not None:
         _prepare(config)
         work(folder, space, address, console)

@@ -45,6 +45,7 @@ from kresp3d.training.progress import TrainingDisplay
 from kresp3d.training.strategy import make_strategy, share_of
 from kresp3d.training.tensorboard import TensorBoardLog
 from kresp3d.training.validation import ScoredModel, VideoScores, validation_data
+from kresp3d.ui.console import plain_console
 
 #: What TensorFlow says, now this and now that, when another host is gone.
 _GONE = (
@@ -91,7 +92,7 @@ def train(
             go by, a new phase would have no epoch, or as `make_strategy`.
     """
     before, run = run, run.with_config(config or run.config)
-    console = console or Console()
+    console = console or plain_console()
     with damage_named(
         lambda: [record for split in sorted(run.splits) for record in run.records(split)], records.folder
     ):

@@ -27,9 +27,9 @@ def progress_bar(text: str, unit: str = "videos", *, quiet: bool = False) -> Ite
     if quiet:
         yield lambda done, total: None
         return
-    from rich.console import Console
+    from kresp3d.ui.console import plain_console
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     if not console.is_terminal:
         yield _Lines(text, unit)
         return

@@ -49,10 +49,10 @@ def test_the_table_fits_80_columns_and_keeps_every_word(monkeypatch: pytest.Monk
     assert "FAIL" in output
 
 
-def test_json_holds_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = invoke([GOOD, BAD], monkeypatch, "--json")
-    assert done.exit_code == 1
-    assert json.loads(done.output) == {
+def test_json_holds_every_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = invoke([GOOD, BAD], monkeypatch, "--json", str(tmp_path / "checks.json"))
+    assert done.exit_code == 1 and GOOD.name in done.output
+    assert json.loads((tmp_path / "checks.json").read_text()) == {
         "status": "fail",
         "checks": [dataclasses.asdict(GOOD), dataclasses.asdict(BAD)],
     }
@@ -61,7 +61,7 @@ def test_json_holds_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_this_machine_works_and_tensorflow_is_silent(tmp_path: Path) -> None:
     quiet = {k: v for k, v in os.environ.items() if k not in {"TF_CPP_MIN_LOG_LEVEL", "COVERAGE_PROCESS_START"}}
     done = subprocess.run(
-        [sys.executable, "-m", "kresp3d.cli.main", "doctor", "--json"],
+        [sys.executable, "-m", "kresp3d.cli.main", "doctor", "--json", "checks.json"],
         capture_output=True,
         text=True,
         check=False,
@@ -70,6 +70,6 @@ def test_this_machine_works_and_tensorflow_is_silent(tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     assert done.returncode == 0, done.stdout
-    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    checks = {check["name"]: check for check in json.loads((tmp_path / "checks.json").read_text())["checks"]}
     assert {"Python", "CPU", "TensorFlow", "Keras", "PyAV", "Decoders", "H.264 file", "tensorflow-io"} <= set(checks)
     assert checks["Decoders"]["found"].startswith("h264, mpeg4")

@@ -12,9 +12,9 @@ def test_json_agrees_with_the_table(tmp_path, capsys, monkeypatch):
     config = tmp_path / "config.yaml"
     config.write_text("model: {frames: 4, size: 32, width: 8, blocks: [1, 2], fc1: 16}\n")
     command = ["profile", "--config", str(config), "--classes", "7"]
-    assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert main(command) == 0
+    file = tmp_path / "figures.json"
+    assert main([*command, "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
     table = capsys.readouterr().out
 
     assert found["parameters"] == sum(stage["parameters"] for stage in found["stages"])
