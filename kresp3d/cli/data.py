@@ -76,7 +76,7 @@ def check(config: Config, report: Path | None, overwrite: bool) -> None:
     from rich.table import Table
 
     from kresp3d.datasets.inspect import check as check_videos
-    from kresp3d.records.index import write_csv
+    from kresp3d.system.files import write_csv
 
     if report is not None:
         check_output(report, overwrite)

@@ -28,11 +28,10 @@ from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.evaluation.report import REPORT_FILES, print_assessment, write_report
 from kresp3d.inference.engine import Engine
 from kresp3d.inference.predictor import probabilities
-from kresp3d.records.index import write_csv
 from kresp3d.records.video_clips import read_clips
 from kresp3d.runs.run_folder import RunFolder
 from kresp3d.system.errors import KrespError, UsageError, VideoError
-from kresp3d.system.files import names_in
+from kresp3d.system.files import names_in, write_csv
 from kresp3d.system.storage import local
 from kresp3d.ui.progress import progress_bar
 from kresp3d.video.workers import VideoWorkers

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +24,7 @@ from kresp3d.evaluation.sections import (
     overview,
     threshold_section,
 )
-from kresp3d.system.files import remove, write_text
+from kresp3d.system.files import remove, write_csv, write_text
 from kresp3d.system.text import printable
 
 logger = logging.getLogger("kresp3d")
@@ -110,14 +108,14 @@ def write_metrics(path: Path, assessment: Assessment) -> Path:
 def write_per_class(path: Path, assessment: Assessment) -> Path:
     """Write one row for each class, with shares from 0 to 1 and empty cells where there is none."""
     rows = assessment.class_rows()
-    return _write(path, _csv(list(rows[0]), [list(row.values()) for row in rows]))
+    return _write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def write_per_group(path: Path, assessment: Assessment) -> Path:
     """Write one row for each group, the worst first, with shares from 0 to 1."""
     results = assessment.group_results
     rows = [] if results is None else [[row.name, row.videos, row.correct, row.accuracy] for row in results.rows]
-    return _write(path, _csv(["group", "videos", "correct", "accuracy"], rows))
+    return _write_csv(path, ["group", "videos", "correct", "accuracy"], rows)
 
 
 def write_predictions(path: Path, assessment: Assessment) -> Path:
@@ -134,7 +132,7 @@ def write_predictions(path: Path, assessment: Assessment) -> Path:
         )
     ]
     head = ["name", "label", "predicted", "score", "correct", "group"]
-    return _write(path, _csv([*head, *(f"score_{name}" for name in evaluation.classes)], rows))
+    return _write_csv(path, [*head, *(f"score_{name}" for name in evaluation.classes)], rows)
 
 
 def summary_table(assessment: Assessment) -> Table:
@@ -193,12 +191,10 @@ def _table(title: str, head: Sequence[str]) -> Table:
     return shown
 
 
-def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return buffer.getvalue()
+def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(path, head, rows)
+    return path
 
 
 def _write(path: Path, text: str) -> Path:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -23,7 +22,7 @@ from typing import Any
 
 from kresp3d.datasets.splits import SPLITS
 from kresp3d.system.errors import KrespError
-from kresp3d.system.files import locked, write_text
+from kresp3d.system.files import locked, write_csv, write_text
 from kresp3d.system.storage import location
 
 FORMAT = 1
@@ -194,15 +193,6 @@ def write_index(folder: Path, videos: Iterable[Record], classes: Iterable[str], 
     write_csv(folder / TABLE, COLUMNS, (astuple(video) for video in videos))
     write_json(folder / INDEX, index)
     return Records(folder, classes, videos, index["settings"], index)
-
-
-def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a CSV file that appears under its name only when whole."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

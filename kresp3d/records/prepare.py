@@ -35,13 +35,12 @@ from kresp3d.records.index import (
     Record,
     Records,
     read_index,
-    write_csv,
     write_index,
     write_json,
 )
 from kresp3d.records.pictures import Pictures, video_to_pictures
 from kresp3d.system.errors import KrespError, VideoError
-from kresp3d.system.files import LOCK, PART, locked
+from kresp3d.system.files import LOCK, PART, locked, write_csv
 from kresp3d.system.storage import is_remote, local, location
 from kresp3d.video.workers import Progress, map_videos
 

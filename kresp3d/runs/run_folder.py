@@ -39,7 +39,7 @@ from kresp3d.records.index import Record, Records, read_index
 from kresp3d.runs.network_info import OTHER_WIRING, VERSION
 from kresp3d.runs.phases import Continuation, Phase, read_phases, refused_keys, write_phases
 from kresp3d.system.errors import KrespError, UsageError
-from kresp3d.system.files import LOCK, PART, locked, remove, write_text, written_aside
+from kresp3d.system.files import LOCK, PART, locked, remove, write_csv, write_text
 from kresp3d.system.machine import cpu_flags, read_text
 from kresp3d.system.storage import location, reason
 from kresp3d.system.version import __version__
@@ -297,12 +297,8 @@ class RunFolder:
 
     def write_data(self, records: Records) -> None:
         """Note the classes, the videos with their splits, and the machine."""
-        lines = [_COLUMNS, *((v.name, v.label, v.group or "", v.split) for v in records.videos)]
-        with (
-            written_aside(self.path / "catalog.csv") as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            csv.writer(file, lineterminator="\n").writerows(lines)
+        rows = ((v.name, v.label, v.group or "", v.split) for v in records.videos)
+        write_csv(self.path / "catalog.csv", _COLUMNS, rows)
         write_text(self.path / "classes.txt", "".join(f"{name}\n" for name in records.classes))
         data = {"records": str(records.folder.resolve()), "fingerprint": records.index.get("fingerprint")}
         write_text(self.path / "environment.json", json.dumps({**_environment(), **data}, indent=2) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import time
@@ -14,7 +13,7 @@ import numpy as np
 from kresp3d.runs.phases import Phase, epochs_before
 from kresp3d.runs.run_folder import RunFolder
 from kresp3d.system.errors import KrespError
-from kresp3d.system.files import write_text, written_aside
+from kresp3d.system.files import write_csv, write_text, written_aside
 from kresp3d.training.averages import kept_weights
 from kresp3d.training.checkpoint import Checkpoints, Progress, score_of
 
@@ -128,7 +127,4 @@ def write_history(run: RunFolder, progress: Progress) -> None:
     # Rows of earlier versions of kresp3d, which had one phase, do not say so.
     rows = [{"epoch": row["epoch"], "phase": 1, **row} for row in progress.history]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with written_aside(run.history_file) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(run.history_file, columns, ([row.get(column) for column in columns] for row in rows))

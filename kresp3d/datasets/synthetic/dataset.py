@@ -7,16 +7,11 @@ FOLDER/synthetic.json               renderer and settings; written last, so that
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -25,15 +20,19 @@ from kresp3d.config.schema import SyntheticConfig
 from kresp3d.datasets.splits import Split
 from kresp3d.datasets.synthetic.render import ACTIONS, RENDERER, frame_count, frame_size, render_video
 from kresp3d.system.errors import KrespError
+from kresp3d.system.files import PART, write_csv, write_text, written_aside
 from kresp3d.system.machine import count_cores
 from kresp3d.system.worker import Team, WorkerDiedError
 from kresp3d.video.workers import Progress
+from kresp3d.video.write import video_file
 
 __all__ = ["ACTIONS", "contact_sheet", "render_video", "split_subjects", "write_contact_sheet", "write_dataset"]
 
 #: Action, subject and take.
 Job = tuple[str, int, int]
 
+#: Of the videos: the same bytes whatever the processor and the number of its cores.
+ENCODING = {"crf": "18", "preset": "veryfast", "threads": "1", "x264-params": "cpu-independent=1"}
 _MARK = "synthetic.json"
 _BEGUN = ".synthetic.json"
 _CATALOG = "catalog.csv"
@@ -79,10 +78,10 @@ def write_dataset(
             done += 1
             if progress:
                 progress(done, len(jobs))
-        _write_text(folder / _CATALOG, _catalog(jobs, config))
-        _write_text(folder / _MARK, settings)
+        write_csv(folder / _CATALOG, ("path", "label", "group", "split"), _catalog(jobs, config))
+        write_text(folder / _MARK, settings)
         (folder / _BEGUN).unlink(missing_ok=True)
-        for leftover in folder.glob("*/.*.part"):
+        for leftover in folder.glob(f"*/{PART}*"):
             leftover.unlink(missing_ok=True)
     except OSError as error:
         raise KrespError(f"cannot write the embedded dataset to {folder}: {error}") from error
@@ -127,15 +126,11 @@ def _settings(config: SyntheticConfig) -> str:
     return json.dumps({"renderer": RENDERER, **config.model_dump(mode="json")}, indent=2) + "\n"
 
 
-def _catalog(jobs: Sequence[Job], config: SyntheticConfig) -> str:
+def _catalog(jobs: Sequence[Job], config: SyntheticConfig) -> Iterator[tuple[str, ...]]:
     splits = split_subjects(config.subjects)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("path", "label", "group", "split"))
     for job in jobs:
         action, subject, _ = job
-        writer.writerow((_name(job, config), action, _group(subject, config), splits[subject - 1]))
-    return table.getvalue()
+        yield _name(job, config), action, _group(subject, config), splits[subject - 1]
 
 
 def _claim(folder: Path, settings: str, overwrite: bool) -> bool:
@@ -155,7 +150,7 @@ def _claim(folder: Path, settings: str, overwrite: bool) -> bool:
                 )
             _clear(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_text(folder / _BEGUN, settings)
+        write_text(folder / _BEGUN, settings)
     except OSError as error:
         raise KrespError(f"cannot write the embedded dataset to {folder}: {error}") from error
     return True
@@ -183,12 +178,6 @@ def _read_text(path: Path) -> str | None:
         return None
 
 
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def _rendered(jobs: Sequence[Job], folder: Path, config: SyntheticConfig, workers: int) -> Iterator[None]:
     """Render and write the videos, yielding after each."""
     render = partial(_render_file, folder=folder, config=config)
@@ -209,27 +198,10 @@ def _render_file(job: Job, folder: Path, config: SyntheticConfig) -> None:
     action, subject, take = job
     path = folder / _name(job, config)
     path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _encode(render_video(action, subject=subject, take=take, config=config), part, config.fps)
-    part.replace(path)
-
-
-def _encode(frames: NDArray[np.uint8], path: Path, fps: float) -> None:
-    """Write frames as H.264 in MP4, with the same bytes whatever the processor and the number of its cores."""
-    rate = Fraction(fps).limit_denominator(1001)
-    height, width = frames.shape[1:3]
-    with av.open(str(path), "w", format="mp4") as container:
-        try:
-            options = {"crf": "18", "preset": "veryfast", "threads": "1", "x264-params": "cpu-independent=1"}
-            stream = container.add_stream("libx264", rate=rate, options=options)
-        except av.codec.codec.UnknownCodecError:
-            raise KrespError(
-                "this build of PyAV has no libx264 to write H.264 with: pip install --upgrade av"
-            ) from None
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    frames = render_video(action, subject=subject, take=take, config=config)
+    with video_file(path, config.fps, pixels="yuv420p", options=ENCODING) as add:
         for planes in _yuv420(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
-        container.mux(stream.encode(None))
+            add(planes)
 
 
 def _yuv420(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -284,11 +256,10 @@ def write_contact_sheet(path: str | Path, config: SyntheticConfig, *, columns: i
         KrespError: If the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(config, columns=columns, take=take).save(part, format="PNG", optimize=True)
-        part.replace(path)
+        with written_aside(path) as temporary:
+            contact_sheet(config, columns=columns, take=take).save(temporary, format="PNG", optimize=True)
     except OSError as error:
         raise KrespError(f"cannot write the contact sheet {path}: {error}") from error
     return path

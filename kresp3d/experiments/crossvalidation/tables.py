@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kresp3d.experiments.crossvalidation.results import MEASURES, Pool, Results
-from kresp3d.records.index import write_csv
-from kresp3d.system.files import write_text
+from kresp3d.system.files import write_csv, write_text
 
 
 def write_folds(path: Path, results: Results) -> None:

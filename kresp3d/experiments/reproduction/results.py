@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -15,7 +13,7 @@ from kresp3d.experiments.cost import Cost
 from kresp3d.experiments.jobs import Status
 from kresp3d.experiments.reproduction.claims import Judgement
 from kresp3d.experiments.reproduction.tables import find_table, rows_of
-from kresp3d.system.files import write_text
+from kresp3d.system.files import write_csv
 from kresp3d.training.process import Training
 
 #: The measured shares, by their names in `metrics.json`.
@@ -135,7 +133,7 @@ def write_results(path: Path, results: Results, costs: Mapping[str, Cost]) -> No
         ]
         for result in results.trainings
     ]
-    _write(path, head, rows)
+    write_csv(path, head, rows)
 
 
 def write_tables(path: Path, results: Results, costs: Mapping[str, Cost]) -> None:
@@ -151,7 +149,7 @@ def write_tables(path: Path, results: Results, costs: Mapping[str, Cost]) -> Non
             cost = costs[entry.row]
             count = len(results.mean(entry.row).values)
             rows.append([number, entry.row, entry.label, count, *values, *paper, cost.parameters, cost.macs])
-    _write(path, head, rows)
+    write_csv(path, head, rows)
 
 
 def write_claims(path: Path, judgements: Iterable[Judgement]) -> None:
@@ -169,16 +167,8 @@ def write_claims(path: Path, judgements: Iterable[Judgement]) -> None:
         for judgement in judgements
         for comparison in judgement.comparisons
     ]
-    _write(path, head, rows)
+    write_csv(path, head, rows)
 
 
 def _number(value: float | None, digits: int = 6) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

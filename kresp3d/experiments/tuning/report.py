@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from kresp3d.experiments.tuning.figures import key_figure
 from kresp3d.experiments.tuning.oracle import OBJECTIVE
 from kresp3d.experiments.tuning.space import SearchSpace, show
 from kresp3d.system.events import EventLog
-from kresp3d.system.files import remove, write_text
+from kresp3d.system.files import remove, write_csv, write_text
 
 #: Rows of the ranking in `report.md`; `trials.csv` has all.
 _RANKED = 50
@@ -25,10 +23,8 @@ def write_trials(path: Path, trials: Sequence[Trial], space: SearchSpace) -> Non
 
     The cell of a key that did not matter is empty.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    rows = []
     columns = ["trial", "status", OBJECTIVE, "spread", "scores", "epochs", "seconds", "reason"]
-    writer.writerow([*columns, *space.dimensions])
     for trial in trials:
         outcome = trial.outcome
         if outcome is None:
@@ -45,8 +41,8 @@ def write_trials(path: Path, trials: Sequence[Trial], space: SearchSpace) -> Non
                 outcome.reason,
             ]
         settings = [_cell(trial.settings[key]) if key in trial.settings else "" for key in space.dimensions]
-        writer.writerow([*row, *settings])
-    write_text(path, text.getvalue())
+        rows.append([*row, *settings])
+    write_csv(path, [*columns, *space.dimensions], rows)
 
 
 def _cell(value: object) -> str:

@@ -94,7 +94,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(dataset, tmp_path, monkeypa
         write_dataset(folder, TINY, workers=1, progress=interrupt)
     assert len(list(folder.rglob("*.mp4"))) == 7
     assert not (folder / "synthetic.json").exists()
-    (folder / "bend" / ".g01_bend_v01.mp4.1.part").write_bytes(b"half")
+    (folder / "bend" / ".part-1-g01_bend_v01.mp4").write_bytes(b"half")
 
     rendered = []
     original = synthetic.render_video
