@@ -1,7 +1,7 @@
 """Accuracy by group, the person or the recording that videos come from, and intervals that respect groups.
 
 Videos of one group are alike: if one of them is recognised, the others probably are too. So ten videos of one person
-say less than ten videos of ten persons. The intervals here come from a bootstrap that draws whole groups.
+say less than ten videos of ten persons. The intervals here go by how much groups differ.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kresp3d.evaluation.metrics import score_interval
+
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-#: With fewer groups, a bootstrap over groups says nothing.
-FEWEST_GROUPS = 5
-#: With fewer groups, a bootstrap's intervals tend to be too narrow.
-MANY_GROUPS = 20
-RESAMPLES = 5000
-SEED = 0
+#: With fewer groups, how much they differ is not known.
+FEWEST_GROUPS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class GroupResults:
 
     rows: tuple[GroupResult, ...]
     ungrouped: int
-    """Videos without a group; a bootstrap takes each for a group of its own."""
+    """Videos without a group; for the interval each is a group of its own."""
     units: int
     """Groups, and videos without one."""
     interval: tuple[float, float] | None
@@ -71,8 +69,6 @@ class GroupResults:
             "videos_without_group": self.ungrouped,
             "video_top1_interval": None if self.interval is None else list(self.interval),
             "no_interval": self.reason,
-            "resamples": RESAMPLES,
-            "seed": SEED,
             "spread": self.spread,
             "per_group": [
                 {"group": row.name, "videos": row.videos, "correct": row.correct, "accuracy": row.accuracy}
@@ -118,44 +114,78 @@ def measure_groups(hits: BoolArray, groups: Sequence[str | None]) -> GroupResult
             count[1] += int(hit)
     rows = sorted((GroupResult(name, *count) for name, count in counts.items()), key=lambda r: (r.accuracy, r.name))
     number = int(units.max()) + 1
-    interval = bootstrap_interval(hits, units)
     reason = None
     if number < FEWEST_GROUPS:
-        reason = f"a bootstrap over groups needs at least {FEWEST_GROUPS} of them, and there are {number}"
-    elif interval is None:
-        reason = "all groups have the same accuracy, so drawing other groups changes nothing"
-    return GroupResults(
-        tuple(rows), sum(group is None for group in groups), number, None if reason else interval, reason
-    )
+        reason = f"it needs at least {FEWEST_GROUPS} groups, and there are {number}"
+    without = sum(group is None for group in groups)
+    return GroupResults(tuple(rows), without, number, fraction_interval(hits, units), reason)
 
 
-def bootstrap_interval(values: npt.ArrayLike, units: IntArray) -> tuple[float, float] | None:
-    """Compute the 95 % percentile interval of a mean over videos by drawing whole units, with replacement.
+def fraction_interval(hits: BoolArray, units: IntArray) -> tuple[float, float] | None:
+    """Compute the 95 % interval of a fraction of videos that come in units.
 
-    Equal input gives equal output: the number of resamples and the seed are fixed.
+    Wilson's score interval of as many independent videos as these are worth: so many have the variance that the units
+    show. Its normal quantile is replaced by Student's, with one degree of freedom less than there are units. Where all
+    videos or none are hits, the units show no variance, and each counts as one video.
+
+    Source: C. Franco, R. J. A. Little, T. A. Louis and E. V. Slud, "Comparative study of confidence intervals for
+    proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7 (2019), 334-364; with the
+    degrees of freedom as in E. L. Korn and B. I. Graubard, Survey Methodology 24 (1998), 193-201.
 
     Args:
-        values: A number for each video `[V]`.
+        hits: Which videos are `[V]`.
         units: The unit of each video `[V]`, from 0 without gaps.
 
     Returns:
-        `None` if there are fewer than 5 units, or the mean is the same in each.
+        `None` if there are fewer than 3 units.
     """
-    from scipy.stats import bootstrap
+    number = int(units.max()) + 1
+    if number < FEWEST_GROUPS:
+        return None
+    mean, error = _mean_and_error(hits, units)
+    variance = mean * (1 - mean)
+    # Never more than there are, though units may happen to be more alike than chance makes them.
+    worth = number if variance == 0 else len(hits) if error == 0 else min(len(hits), variance / error**2)
+    return score_interval(mean, worth, _quantile(number))
 
+
+def difference_interval(values: npt.ArrayLike, units: IntArray) -> tuple[float, float] | None:
+    """Compute the 95 % interval of a mean difference over videos that come in units.
+
+    Student's t, with one degree of freedom less than there are units, and the standard error of a ratio of sums over
+    units, which is cluster-robust.
+
+    Source: W. G. Cochran, Sampling Techniques, 3rd edition (1977), Sec. 6.4; A. C. Cameron and D. L. Miller, "A
+    practitioner's guide to cluster-robust inference", Journal of Human Resources 50 (2015), 317-372.
+
+    Args:
+        values: A number from -1 to 1 for each video `[V]`.
+        units: The unit of each video `[V]`, from 0 without gaps.
+
+    Returns:
+        `None` if there are fewer than 3 units, or the mean is the same in each.
+    """
+    number = int(units.max()) + 1
+    if number < FEWEST_GROUPS:
+        return None
+    mean, error = _mean_and_error(values, units)
+    # The sums are rounded.
+    if error < 1e-12:
+        return None
+    half = _quantile(number) * error
+    return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def _mean_and_error(values: npt.ArrayLike, units: IntArray) -> tuple[float, float]:
+    """The mean over videos, and its standard error where whole units were drawn."""
     sizes = np.bincount(units)
     sums = np.bincount(units, np.asarray(values, np.float64))
-    if len(sizes) < FEWEST_GROUPS or np.ptp(sums / sizes) == 0:
-        return None
-    found = bootstrap(
-        (sums, sizes),
-        lambda part, whole, axis: part.sum(axis=axis) / whole.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        # All draws at once of many groups would fill the memory.
-        batch=max(1, 2_000_000 // len(sizes)),
-        method="percentile",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    mean = sums.sum() / sizes.sum()
+    squares = ((sums - mean * sizes) ** 2).sum()
+    return float(mean), float(np.sqrt(len(sizes) / (len(sizes) - 1) * squares) / sizes.sum())
+
+
+def _quantile(units: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, units - 1))

@@ -97,11 +97,22 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
     """The 95 % score interval of a share (Wilson, 1927), which also holds for few trials and near 0 and 1."""
     if trials < 1 or not 0 <= hits <= trials:
         raise ValueError(f"expected 0 <= hits <= trials and at least one trial, received {hits} of {trials}")
-    share, z2 = hits / trials, _Z95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    low = 0.0 if hits == 0 else max(0.0, centre - half)
-    high = 1.0 if hits == trials else min(1.0, centre + half)
+    return score_interval(hits / trials, trials, _Z95)
+
+
+def score_interval(fraction: float, trials: float, quantile: float) -> tuple[float, float]:
+    """Wilson's score interval of a fraction.
+
+    Args:
+        fraction: From 0 to 1.
+        trials: Above 0; need not be a whole number.
+        quantile: How many standard deviations away from a fraction what is observed may be.
+    """
+    z2 = quantile**2
+    centre = (fraction + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = quantile / (1 + z2 / trials) * math.sqrt(fraction * (1 - fraction) / trials + z2 / (4 * trials**2))
+    low = 0.0 if fraction == 0 else max(0.0, centre - half)
+    high = 1.0 if fraction == 1 else min(1.0, centre + half)
     return low, high
 
 

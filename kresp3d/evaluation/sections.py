@@ -8,7 +8,7 @@ from kresp3d.datasets.splits import count
 from kresp3d.evaluation.assessment import Assessment
 from kresp3d.evaluation.baselines import NEIGHBOURS
 from kresp3d.evaluation.figures import percent, shorten
-from kresp3d.evaluation.groups import FEWEST_GROUPS, MANY_GROUPS, RESAMPLES
+from kresp3d.evaluation.groups import FEWEST_GROUPS
 from kresp3d.evaluation.markdown import code, escape, table
 from kresp3d.evaluation.mean_residual import PAIRS, SIDE
 from kresp3d.evaluation.verdict import LEVEL
@@ -94,9 +94,8 @@ def _intervals(assessment: Assessment) -> list[str]:
     return [
         wilson,
         "Videos of one group (a person or a recording) are alike, so it may be too narrow. The second respects groups: "
-        f"it is the middle 95 % of the accuracies of {RESAMPLES:,} draws of {count(groups.units, 'group')} with "
-        "replacement (a bootstrap)."
-        + (" Of so few groups it is rather too narrow itself." if groups.units < MANY_GROUPS else ""),
+        f"it is Wilson's of as many independent videos as these of {count(groups.units, 'group')} are worth, by how much "
+        f"groups differ, with Student's t of {groups.units - 1} degrees of freedom.",
     ]
 
 
@@ -125,7 +124,7 @@ def _baselines(assessment: Assessment) -> list[str]:
             + (
                 "."
                 if groups is None or groups.units < FEWEST_GROUPS
-                else " and the bootstrap's 95 % interval of the difference leaves out 0."
+                else " and the 95 % interval of the difference, by Student's t over groups, leaves out 0."
             )
         )
     return sentences

@@ -4,7 +4,7 @@
 
 - the exact McNemar test: of the videos that just one of the two recognises, the network has far more (or fewer) than
   half (p < 0.05, two-sided);
-- where groups are known, the 95 % interval of the difference by a bootstrap over groups leaves out 0.
+- where groups are known, the 95 % interval of the difference, which goes by how much groups differ, leaves out 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from kresp3d.datasets.splits import count
 from kresp3d.evaluation.baselines import NEIGHBOURS, Baselines
-from kresp3d.evaluation.groups import FEWEST_GROUPS, bootstrap_interval
+from kresp3d.evaluation.groups import FEWEST_GROUPS, difference_interval
 from kresp3d.system.text import printable
 
 BoolArray = npt.NDArray[np.bool_]
@@ -127,7 +127,7 @@ def compare(
     gained, lost = int((hits & ~others).sum()), int((~hits & others).sum())
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     differences = hits.astype(np.int64) - others
-    interval = None if units is None else bootstrap_interval(differences, units)
+    interval = None if units is None else difference_interval(differences, units)
     difference = float(differences.mean())
     outcome = _outcome(difference, p_value, interval)
     return Comparison(baseline, title, float(others.mean()), difference, p_value, interval, outcome)
@@ -138,7 +138,7 @@ def compare_with_chance(hits: BoolArray, chance: float, units: IntArray | None) 
     from scipy.stats import binomtest
 
     p_value = float(binomtest(int(hits.sum()), len(hits), chance).pvalue)
-    interval = None if units is None else bootstrap_interval(hits - chance, units)
+    interval = None if units is None else difference_interval(hits - chance, units)
     difference = float(hits.mean()) - chance
     return Comparison(
         "chance", "chance", chance, difference, p_value, interval, _outcome(difference, p_value, interval)

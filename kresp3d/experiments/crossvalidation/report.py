@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from kresp3d.config.schema import SYNTHETIC
 from kresp3d.datasets.splits import count
 from kresp3d.evaluation.figures import confusion_figure, percent, save
-from kresp3d.evaluation.groups import MANY_GROUPS, RESAMPLES
 from kresp3d.evaluation.markdown import code, escape, fenced, table
 from kresp3d.experiments.cost import Survey
 from kresp3d.experiments.crossvalidation.folder import CrossValidationFolder
@@ -141,10 +140,9 @@ def _reading(results: Results, pooled: Pool) -> list[str]:
         )
     else:
         sentences.append(
-            f"The interval is the middle 95 % of the accuracies of {RESAMPLES:,} draws of "
-            f"{count(groups.units, 'group')} with replacement (a bootstrap). It says how the figure would differ with "
-            "other groups, but not with other trainings."
-            + (" Of so few groups it is rather too narrow itself." if groups.units < MANY_GROUPS else "")
+            f"The interval is Wilson's of as many independent videos as these of {count(groups.units, 'group')} are "
+            f"worth, by how much groups differ, with Student's t of {groups.units - 1} degrees of freedom. It says how "
+            "the figure would differ with other groups, but not with other trainings."
         )
     return [" ".join(sentences)]
 
