@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kresp3d.api.run import Run
+from kresp3d.clips.sampling import steps_per_epoch
 from kresp3d.config.schema import Config, Overrides, make_config
 from kresp3d.distributed.cluster import Cluster
+from kresp3d.evaluation.doubts import changes_since
 from kresp3d.records.index import Records, reading
 from kresp3d.runs.phases import epochs_before
 from kresp3d.runs.run_folder import OVERWRITE, RESUME, RunFolder, command_line, settle_precision
@@ -21,6 +23,7 @@ from kresp3d.system.arguments import check_path, whole_number
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.last_words import last_words
 from kresp3d.system.storage import location
+from kresp3d.training.checks import check_profile, check_videos
 from kresp3d.training.plan import Choice, Videos, settle, tell
 from kresp3d.training.preparation import prepare_with_progress, split_settled
 from kresp3d.ui.console import plain_console
@@ -108,10 +111,18 @@ def train(
         config = run.check_config(config) if resume else settle_precision(config)
         config, first = split_settled(config, quiet=console.quiet)
         records = prepare_with_progress(config.data, quiet=console.quiet)
+        if not resume:
+            check_videos(config, records)
+        elif run.has_data:
+            for change in changes_since(run, records):
+                logger.warning("%s", change)
         strategy = _devices(config)
         config, notes = _ready(config, records, strategy, first, console)
-        # Not before: a run that is to be replaced is kept where its videos or the memory will not do.
+        # Not before: a run that is to be replaced is kept where its videos, settings or the memory will not do.
         if not resume:
+            check_profile(
+                config.training, steps_per_epoch(len(records.split("train")), config) * config.training.epochs
+            )
             run = RunFolder.create(run.path, config, notes, overwrite=overwrite)
         elif notes:
             run = run.settled(config, notes)

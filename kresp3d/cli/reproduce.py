@@ -48,6 +48,7 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     check_one_host(config, "reproduce")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
+    from kresp3d.training.checks import check_videos
     from kresp3d.training.preparation import prepare_with_progress, settled_for_all
 
     config = settled_for_all(config)
@@ -57,10 +58,12 @@ def command(config: Config, table: str, seeds: int, jobs: int, out: Path | None,
     folder = ReproductionFolder(out or Path("runs") / config.name)
     folder.check(config, resume=resume, overwrite=overwrite)
     with folder.locked():
+        # What is there already is replaced only when the videos are there, and do.
+        records = prepare_with_progress(config.data)
+        check_videos(config, records)
         folder.begin(config, resume=resume, overwrite=overwrite)
 
         from kresp3d.experiments.reproduction.reproduce import reproduce
         from kresp3d.experiments.reproduction.runner import Runner
 
-        records = prepare_with_progress(config.data)
         reproduce(Runner(folder, config, tables, seeds, jobs), records, plain_console())

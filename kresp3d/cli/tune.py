@@ -91,18 +91,21 @@ def command(
         return
     folder.check(config, resume=resume, overwrite=overwrite)
     with folder.locked():
-        folder.begin(config, resume=resume, overwrite=overwrite)
         if address is None:
+            # Before an earlier sweep is replaced.
             _prepare(config)
+        folder.begin(config, resume=resume, overwrite=overwrite)
         lead(folder, space, console, address=address, patience=patience)
 
 
 def _prepare(config: Config) -> None:
     """Prepare the videos once, for all trials, and make sure that there are some to compare on."""
     from kresp3d.system.errors import KrespError
+    from kresp3d.training.checks import check_videos
     from kresp3d.training.preparation import prepare_with_progress
 
     records = prepare_with_progress(config.data)
+    check_videos(config, records)
     if all(video.split != "validation" for video in records.videos):
         raise KrespError(
             f"{config.data.videos} has no validation videos, on which trials are compared; "

@@ -22,6 +22,8 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -52,8 +54,11 @@ SHOWN = 200
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
+#: No larger than what TensorFlow counts by.
+PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+#: So far apart that the one with the lower weight counts for nothing.
+ClassWeight = Annotated[float, Field(ge=1e-6, le=1e6)]
 #: What is laid over a configuration: keys such as `training.epochs` with their values, which are Python's (a mapping
 #: is laid over a section key by key); or `a.b=value` strings, whose values are YAML.
 Overrides: TypeAlias = Mapping[str, Any] | Iterable[str]
@@ -213,7 +218,7 @@ class TrainingConfig(Section):
     """Epochs in which the learning rate rises. `auto`: a twentieth of `epochs`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.2
     label_smoothing: Fraction = 0.1
-    class_weights: Literal["none", "balanced"] | dict[str, PositiveFloat] = "none"
+    class_weights: Literal["none", "balanced"] | dict[str, ClassWeight] = "none"
     """What the loss of a clip is multiplied by: nothing, what makes all classes weigh alike, or a number for each class
     that is named, 1 for the others; then all by one number, so that the mean over the training clips is 1."""
     clip_norm: PositiveFloat | None = 5.0
@@ -256,6 +261,20 @@ class TrainingConfig(Section):
     profile: tuple[Annotated[int, Field(ge=0)], PositiveInt] | None = None
     """Steps whose computation TensorBoard's Profile page shows: the first one, and the first one after it that is left
     out. Counted from 0 over all epochs; null: none."""
+
+    @field_validator("class_weights", mode="wrap")
+    @classmethod
+    def _read_class_weights(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, Mapping):
+            # YAML takes the name of a class such as 12 for a number.
+            value = {str(key) if type(key) is int else key: weight for key, weight in value.items()}
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(
+                "expected none, balanced, or the names of classes with numbers from 0.000001 to 1000000, such as "
+                "{fall: 3}; names such as yes or 01 go in quotes"
+            ) from None
 
     @model_validator(mode="after")
     def _check_profile(self) -> Self:

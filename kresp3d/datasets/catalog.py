@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +58,9 @@ def load_catalog(config: DataConfig) -> Catalog:
             sides of the split.
     """
     source = _source(config)
-    return catalog_of(_read(source, config), config, source)
+    catalog = catalog_of(_read(source, config), config, source)
+    _warn_of_twins(catalog.classes, source)
+    return catalog
 
 
 def read_entries(config: DataConfig) -> list[Entry]:
@@ -72,7 +76,9 @@ def read_entries(config: DataConfig) -> list[Entry]:
         KrespError: If there are no videos, or two have the same name.
     """
     source = _source(config)
-    return sorted(_entries(_read(source, config), config, source), key=lambda entry: entry.name)
+    entries = sorted(_entries(_read(source, config), config, source), key=lambda entry: entry.name)
+    _warn_of_twins({entry.label for entry in entries}, source)
+    return entries
 
 
 def _source(config: DataConfig) -> Path:
@@ -107,6 +113,7 @@ def catalog_of(found: Sequence[Entry], config: DataConfig, source: Path) -> Cata
 
 def _entries(found: Sequence[Entry], config: DataConfig, source: Path) -> list[Entry]:
     """Name what was found, leave out what is of no wanted class, and take groups from names."""
+    _check_shown(found, source)
     entries = [_printable(entry) for entry in found]
     _check_names(entries, source)
     return _name_groups(_of_classes(entries, config.classes, source), config.group_regex)
@@ -116,6 +123,34 @@ def _printable(entry: Entry) -> Entry:
     """The entry with names that can be shown and written in UTF-8."""
     group = None if entry.group is None else printable(entry.group)
     return replace(entry, name=printable(entry.name), label=printable(entry.label), group=group)
+
+
+def _check_shown(entries: Sequence[Entry], source: Path) -> None:
+    """Refuse classes, or groups, that would be taken for one since they are shown alike."""
+    for kind, texts in (("classes", {e.label for e in entries}), ("groups", {e.group for e in entries} - {None})):
+        known = Counter(printable(text) for text in texts)
+        twice = [text for text, number in known.items() if number > 1]
+        if twice:
+            raise KrespError(f"{source} has two {kind} that are shown as {twice[0]}; rename one of them")
+
+
+def _warn_of_twins(classes: Iterable[str], source: Path) -> None:
+    twins: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(classes):
+        twins[folded(label)].append(label)
+    for labels in twins.values():
+        if len(labels) > 1:
+            logger.warning(
+                "%s: the classes %s differ only in case, spaces or signs that look alike; if they are one class, give "
+                "them one name",
+                source,
+                " and ".join(f"'{label}'" for label in labels),
+            )
+
+
+def folded(label: str) -> str:
+    """A class's name without what people write now this way and now that: case, spaces, and forms of one sign."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", label).casefold().strip())
 
 
 def _check_names(entries: Sequence[Entry], source: Path) -> None:

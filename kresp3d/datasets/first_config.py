@@ -11,7 +11,7 @@ from typing import Literal
 
 import yaml
 
-from kresp3d.config.schema import Config, load_config
+from kresp3d.config.schema import SYNTHETIC, Config, load_config
 from kresp3d.datasets.auto_split import split_data
 from kresp3d.datasets.catalog import Catalog, catalog_of, read_entries
 from kresp3d.datasets.groups import suggest_group_regex
@@ -19,6 +19,7 @@ from kresp3d.datasets.readers.folder_tree import find_videos
 from kresp3d.datasets.readers.official_lists import find_lists
 from kresp3d.datasets.splits import SPLITS, count, shorten
 from kresp3d.system.errors import KrespError, UsageError
+from kresp3d.system.text import printable
 
 #: What the configuration extends.
 BASE = "folder"
@@ -68,7 +69,9 @@ def survey(videos: Path) -> Survey:
     if not videos.exists():
         raise UsageError(f"expected a folder of videos or a CSV file, but {videos} does not exist")
     kind = _format(videos)
-    values: dict[str, object] = {"name": _name(videos), "data.videos": str(videos), "data.format": kind}
+    # Without a folder before it, the name would stand for the embedded dataset.
+    place = f"./{videos}" if str(videos) == SYNTHETIC else str(videos)
+    values: dict[str, object] = {"name": _name(videos), "data.videos": place, "data.format": kind}
     entries = read_entries(load_config(BASE, values).data)
     if any(_SIDES.search(entry.label) for entry in entries):
         values["clip.augment.flip"] = False
@@ -123,7 +126,8 @@ def first_config(found: Survey, file: Path) -> str:
         "",
         "`kresp3d config show base` explains all other keys, and --set KEY=VALUE overrides any of them.",
     ]
-    lines = [f"# {line}".rstrip() for line in head]
+    # A path may have any sign in it, and a comment ends with its line.
+    lines = [f"# {printable(line)}".rstrip() for line in head]
     lines += [f"extends: {BASE}", f"name: {_scalar(name)}", "", "data:"]
     lines += [f"  videos: {_scalar(data.videos)}", f"  format: {found.format}{_MEANING[found.format]}"]
     lines += _classes(found) + _groups(found) + _splits(found) + _changed_first(found.config)
@@ -199,7 +203,8 @@ def _splits(found: Survey) -> list[str]:
 
 def _scalar(text: str) -> str:
     """A text as YAML has it in one line."""
-    return yaml.safe_dump(text, allow_unicode=True, width=10**6).removesuffix("...\n").strip()
+    style = None if printable(text) == text else '"'
+    return yaml.safe_dump(text, allow_unicode=True, width=10**6, default_style=style).removesuffix("...\n").strip()
 
 
 def told(found: Survey) -> str:

@@ -12,6 +12,7 @@ from statistics import median
 
 from kresp3d.config.schema import DataConfig
 from kresp3d.datasets.catalog import load_catalog
+from kresp3d.datasets.copies import warn_of_copies
 from kresp3d.datasets.source import resolve_videos
 from kresp3d.datasets.splits import SPLITS, Split
 from kresp3d.system.errors import VideoError
@@ -87,6 +88,8 @@ def check(config: DataConfig, *, progress: Progress | None = None) -> tuple[list
     """
     config = resolve_videos(config)
     catalog = load_catalog(config)
+    sides = {video.name: video.split for video in catalog.videos}
+    warn_of_copies({video.name: video.path for video in catalog.videos}, sides, "side of the split")
     total = len(catalog.videos)
     decode = functools.partial(count_frames, fps=config.fps, short_side=config.short_side)
     bad = []

@@ -12,7 +12,7 @@ from rich.console import Console
 from kresp3d.evaluation.assessment import Assessment, assess
 from kresp3d.evaluation.baselines import MOST_VIDEOS, nearest_neighbours
 from kresp3d.evaluation.binary import check_positive
-from kresp3d.evaluation.doubts import doubts, is_own
+from kresp3d.evaluation.doubts import absent_classes, doubts, is_own
 from kresp3d.evaluation.evaluate import evaluate, report
 from kresp3d.evaluation.mean_residual import mean_residuals
 from kresp3d.evaluation.metrics import Evaluation
@@ -74,7 +74,7 @@ def measure(
         positive=positive,
         precision=precision,
     )
-    reasons = doubts(run, split, trained_in=trained_in)
+    reasons = doubts(run, split, trained_in=trained_in) + absent_classes(evaluation)
     path = report(run, assessment, command=command_line, folder=folder, doubts=reasons)
     for sentence in reasons:
         logger.warning("%s", sentence)

@@ -19,11 +19,11 @@ import numpy as np
 from rich.console import Console
 
 from kresp3d.config.schema import DataConfig, Overrides, make_config
-from kresp3d.datasets.catalog import read_entries
+from kresp3d.datasets.catalog import folded, read_entries
 from kresp3d.datasets.splits import Entry, count, shorten
 from kresp3d.evaluation.assessment import Assessment, assess
 from kresp3d.evaluation.binary import check_positive
-from kresp3d.evaluation.doubts import changed_code, known_names
+from kresp3d.evaluation.doubts import absent_classes, changed_code, seen_in_training, video_files
 from kresp3d.evaluation.metrics import Evaluation, evaluate_scores
 from kresp3d.evaluation.report import REPORT_FILES, print_assessment, write_report
 from kresp3d.inference.engine import Engine
@@ -119,9 +119,11 @@ def labelled_videos(
     unknown = Counter(entry.label for entry in entries if entry.label not in labels)
     if unknown and not skip_unknown:
         names = sorted(unknown)
+        twins = {folded(label): label for label in labels}
+        near = next((f"'{name}' may be '{twins[folded(name)]}': " for name in names if folded(name) in twins), "")
         raise UsageError(
             f"{config.videos} has {count(len(names), 'class', 'classes')} that the network does not know "
-            f"({shorten(names)}; it knows {shorten(sorted(labels))}); rename them, or leave their "
+            f"({shorten(names)}; it knows {shorten(sorted(labels))}); {near}rename them, or leave their "
             f"{count(unknown.total(), 'video')} out by --skip-unknown"
         )
     known = [entry for entry in entries if entry.label in labels]
@@ -274,7 +276,8 @@ def measure_videos(
     check_bad(evaluation, config)
     groups = {entry.name: entry.group for entry in entries}
     assessment = _assess(evaluation, groups, trained_in, positive, precision)
-    reasons = _doubts(evaluation, trained_in)
+    files = {entry.name: entry.path for entry in entries}
+    reasons = _doubts(evaluation, files, trained_in)
     for reason in reasons:
         logger.warning("%s", reason)
     if folder is not None:
@@ -306,10 +309,12 @@ def _assess(
     )
 
 
-def _doubts(evaluation: VideosEvaluation, trained_in: RunFolder | None) -> list[str]:
+def _doubts(evaluation: VideosEvaluation, files: Mapping[str, Path], trained_in: RunFolder | None) -> list[str]:
     found = []
     if trained_in is not None:
-        found += known_names([*evaluation.video_names], trained_in) + changed_code(trained_in)
+        names = evaluation.video_names
+        found += seen_in_training(names, {name: files[name] for name in names}, trained_in) + changed_code(trained_in)
+    found += absent_classes(evaluation)
     if evaluation.bad:
         total = evaluation.videos + len(evaluation.bad)
         found.append(
@@ -334,4 +339,14 @@ def _summary(
         "clips of each video": str(clips),
         "videos": f"{evaluation.source}: {evaluation.videos}, of {present} of the network's {len(info.labels)} classes",
         "not decoded": str(len(evaluation.bad)),
+        "compared with training videos": _compared(trained_in),
     }
+
+
+def _compared(trained_in: RunFolder | None) -> str:
+    if trained_in is None:
+        return "no: the run that trained the network is not known, so any of these may have been among its videos"
+    there, number = len(video_files(trained_in, ["train"])), len(trained_in.labels("train"))
+    if there == number:
+        return "by name and by content"
+    return f"by name, and by content with {there} of {number}: the other files are no longer where they were"

@@ -94,8 +94,8 @@ def _intervals(assessment: Assessment) -> list[str]:
     return [
         wilson,
         "Videos of one group (a person or a recording) are alike, so it may be too narrow. The second respects groups: "
-        f"it is Wilson's of as many independent videos as these of {count(groups.units, 'group')} are worth, by how much "
-        f"groups differ, with Student's t of {groups.units - 1} degrees of freedom.",
+        f"it is Wilson's of as many independent videos as these of {count(groups.units, 'group')} are worth, by how "
+        f"much groups differ, with Student's t of {groups.units - 1} degrees of freedom.",
     ]
 
 

@@ -53,7 +53,7 @@ class Verdict:
 
     sentence: str
     better: bool | None
-    """Whether it is better than each of the simple baselines; `None` with one class."""
+    """Whether it is better than each of the simple baselines; `None` where all videos are of one class."""
     comparisons: tuple[Comparison, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -92,17 +92,31 @@ def make_verdict(
     if baselines.neighbours_hits is not None:
         title = f"{NEIGHBOURS} nearest neighbours"
         rest.append(compare(hits, baselines.neighbours_hits, units, baseline="neighbours", title=title))
-    subject = "On videos that it was trained on, the network is" if on_training_videos else "The network is"
-    better = all(each.outcome == "better" for each in (chance, *rest))
-    said = _praise([*rest, chance]) if better else _criticism(chance, rest, len(hits))
-    number = len(hits) if units is None else int(units.max()) + 1
-    if better and units is not None and number < FEWEST_GROUPS:
-        few = "one group" if number == 1 else f"only {number} groups"
-        said += f", but these videos are of {few}, too few to speak for others"
-    sentence = f"{subject} {said}."
-    if len(set(predicted.tolist())) == 1 and len(set(labels.tolist())) > 1:
-        sentence += f" It says '{printable(classes[int(predicted[0])])}' of every video."
-    return Verdict(sentence, better, (chance, *rest))
+    comparisons = (chance, *rest)
+    if len(set(labels.tolist())) == 1:
+        only = printable(classes[int(labels[0])])
+        return Verdict(
+            f"All these videos are of '{only}', and the network says so of {int(hits.sum())} of {len(hits)}: that does "
+            "not show whether it tells classes apart.",
+            None,
+            comparisons,
+        )
+    subject = "On videos that it was trained on, the network" if on_training_videos else "The network"
+    beats_all = all(each.outcome == "better" for each in comparisons)
+    if len(set(predicted.tolist())) > 1:
+        said = _praise([*rest, chance]) if beats_all else _criticism(chance, rest, len(hits))
+        number = len(hits) if units is None else int(units.max()) + 1
+        if beats_all and units is not None and number < FEWEST_GROUPS:
+            few = "one group" if number == 1 else f"only {number} groups"
+            said += f", but these videos are of {few}, too few to speak for others"
+        return Verdict(f"{subject} is {said}.", beats_all, comparisons)
+    always = f"says '{printable(classes[int(predicted[0])])}' of every video"
+    if beats_all:
+        # Few training videos are of that class, or it would be the majority class, and many of these.
+        right = f"it is right for {100 * hits.mean():.1f} % because so many of these videos are of that class"
+        return Verdict(f"{subject} {always}, so it tells no classes apart: {right}.", False, comparisons)
+    said = _criticism(chance, rest, len(hits))
+    return Verdict(f"{subject} is {said}. It {always}.", False, comparisons)
 
 
 def compare(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kresp3d.config.schema import Config, changed_keys, load_config
-from kresp3d.runs.phases import UNTOLD
+from kresp3d.runs.phases import UNTOLD, shown
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.files import locked, names_in, remove, write_text
 
@@ -100,10 +100,10 @@ class ExperimentFolder(ABC):
         settled = config.auto if self.settles else ()
         changed = changed_keys(load_config(self.config_file), config, besides=(*self.free, *UNTOLD, *settled))
         if changed:
-            shown = [f"{key}={mine} (now {yours})" for key, mine, yours in changed[:3]]
+            named = [f"{key}={shown(mine)} (now {shown(yours)})" for key, mine, yours in changed[:3]]
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UsageError(
-                f"{self.path} was begun with {', '.join(shown)}{more}; resume with the same configuration, "
+                f"{self.path} was begun with {', '.join(named)}{more}; resume with the same configuration, "
                 "or give another --out"
             )
 

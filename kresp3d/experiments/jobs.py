@@ -80,14 +80,16 @@ class Jobs(Generic[Key]):
             on_change: Called when a training has begun or ended.
         """
         waiting = deque(key for key in keys if not self._is_done(self.training(key)))
-        shares = share_cores(usable_cores(), self.jobs)
+        # No core waits for a training that is not there.
+        jobs = max(1, min(self.jobs, len(waiting)))
+        shares = share_cores(usable_cores(), jobs)
         shown: dict[int, int] = {}
         looked = 0.0
         try:
             while waiting or self._running:
-                for slot in range(self.jobs):
+                for slot in range(jobs):
                     if slot not in self._running and waiting:
-                        self._running[slot] = self._start(waiting.popleft(), shares[slot] if self.jobs > 1 else None)
+                        self._running[slot] = self._start(waiting.popleft(), shares[slot] if jobs > 1 else None)
                         on_change()
                 time.sleep(processes.POLL)
                 for slot, running in list(self._running.items()):

@@ -26,6 +26,7 @@ from typing import Any
 
 from kresp3d.config.schema import DataConfig
 from kresp3d.datasets.catalog import Catalog, Video, load_catalog
+from kresp3d.datasets.copies import warn_of_copies
 from kresp3d.datasets.source import resolve_videos, short_hash, videos_path
 from kresp3d.records.index import (
     AGAIN,
@@ -124,6 +125,7 @@ def prepare(
     folder = records_folder(config)
     if videos is None and is_remote(config.videos):
         return _of_a_lake(config, folder)
+    are_here = videos is None
     videos = videos or Videos.of(config)
     catalog = videos.catalog
     parts = _plan(videos)
@@ -136,6 +138,10 @@ def prepare(
     if finished is not None:
         _check_bad(finished.index["bad"], config, catalog, folder)
         return finished
+    if are_here:
+        # Not each time: files of the same size are read.
+        sides = {video.name: video.split for video in catalog.videos}
+        warn_of_copies({video.name: video.path for video in catalog.videos}, sides, "side of the split")
     with _disk_errors(folder), _in_turn(folder):
         # Another process, which was waited for, may have made them.
         finished = None if overwrite else _finished(folder, state)

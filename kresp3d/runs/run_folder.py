@@ -37,7 +37,7 @@ from typing import Any
 from kresp3d.config.schema import Config, changed_keys, load_config, override_config, value_of
 from kresp3d.records.index import Record, Records, read_index
 from kresp3d.runs.network_info import OTHER_WIRING, VERSION
-from kresp3d.runs.phases import Continuation, Phase, read_phases, refused_keys, write_phases
+from kresp3d.runs.phases import Continuation, Phase, read_phases, refused_keys, shown, write_phases
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.files import LOCK, PART, locked, remove, write_csv, write_text
 from kresp3d.system.machine import cpu_flags, read_text
@@ -159,7 +159,7 @@ class RunFolder:
         if changed:
             key, mine, other = changed[0]
             raise UsageError(
-                f"{self.path} was begun with {key}={mine}, received {other}"
+                f"{self.path} was begun with {key}={shown(mine)}, received {shown(other)}"
                 + (f" (and {len(changed) - 1} other keys differ)" if len(changed) > 1 else "")
                 + f"; resume with the same configuration, or {OTHER_FOLDER}"
             )
@@ -347,6 +347,10 @@ class RunFolder:
     def groups(self) -> dict[str, str | None]:
         """The name of each video of this run -> its group."""
         return {row["name"]: row["group"] or None for row in self._catalog()}
+
+    def classes_of_videos(self) -> dict[str, str]:
+        """The name of each video of this run -> its class when the training began."""
+        return {row["name"]: row["label"] for row in self._catalog()}
 
     def labels(self, split: str) -> list[str]:
         """The class of each video of a split, as this run split them, whether or not its records are there."""

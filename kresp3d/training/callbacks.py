@@ -110,12 +110,15 @@ def write_outcome(run: RunFolder, network: keras.Model, model: keras.Model, prog
         model: The model in training, in the state of the checkpoint.
         progress: The checkpoint's.
     """
-    if progress.epoch == progress.kept_epoch(run.config.training):
+    kept = progress.kept_epoch(run.config.training)
+    noted = run.outcome if run.model_file.is_file() else None
+    # One that is there stays, since what was exported of it is known by its digest.
+    if progress.epoch == kept and noted != {"epochs": progress.epoch, "kept_epoch": kept}:
         with kept_weights(model), written_aside(run.model_file) as temporary:
             network.save(temporary)
     values = {
         "epochs": progress.epoch,
-        "kept_epoch": progress.kept_epoch(run.config.training),
+        "kept_epoch": kept,
         "seconds": round(progress.seconds, 1),
     }
     write_text(run.training_file, json.dumps(values) + "\n")

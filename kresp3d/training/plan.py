@@ -196,7 +196,8 @@ def doubts(plan: Plan) -> list[str]:
 
 
 def _frames(middle: float, config: Config) -> tuple[int, str]:
-    longest = max(1, int(middle) - config.model.step + 1)
+    # A clip has the frames of the last residual frame, too.
+    longest = max(1, int(middle) - config.model.step)
     if longest >= FRAMES:
         return FRAMES, f"half of the training videos have {middle:g} stored frames or more"
     return longest, f"half of the training videos have no more than {middle:g} stored frames"

@@ -33,6 +33,7 @@ from kresp3d.system.text import clock
 from kresp3d.training.averages import AveragedValidation
 from kresp3d.training.callbacks import EpochEnd, LearningRate, NanStop, write_outcome
 from kresp3d.training.checkpoint import Checkpoints, Progress
+from kresp3d.training.checks import check_early_stop, check_profile
 from kresp3d.training.class_weights import class_weights
 from kresp3d.training.compiled import compile_model, dtype_policy
 from kresp3d.training.continued import continued, restored_by_chief, steps_at
@@ -219,7 +220,7 @@ class Session:
                 f"measure it by `kresp3d evaluate {run.path}`, or train anew by {OVERWRITE}"
             )
         self.progress = restored or self.progress
-        _check_profile(config.training, steps_at(config.training.epochs, self.phase, self.steps))
+        check_profile(config.training, steps_at(config.training.epochs, self.phase, self.steps))
         noted = run.outcome
         with run.disk_errors():
             if resume:
@@ -379,23 +380,11 @@ def _first_network(run: RunFolder) -> keras.Model:
 
 def _validation(run: RunFolder, share: Share) -> tuple[tf.data.Dataset | None, VideoScores | None]:
     if "validation" not in run.splits:
-        if run.config.training.early_stop is not None:
-            raise UsageError(
-                "training.early_stop needs validation videos, and there are none: set data.validation above 0, or "
-                "training.early_stop: null"
-            )
+        check_early_stop(run.config.training, has_validation=False)
         if run.config.training.keep == "best":
             logger.warning("no validation videos: the last epoch is kept, not the best")
         return None, None
     return validation_data(run, share)
-
-
-def _check_profile(config: TrainingConfig, total: int) -> None:
-    if config.profile is not None and config.profile[0] >= total:
-        raise UsageError(
-            f"training.profile begins at step {config.profile[0]}, but this training has {total} steps, counted from "
-            "0; profile earlier ones"
-        )
 
 
 def _first_clips(dataset: tf.data.Dataset, count: int) -> np.ndarray[Any, Any]:

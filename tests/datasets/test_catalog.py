@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,44 @@ def test_an_unknown_class_is_refused_with_the_nearest(tmp_path: Path) -> None:
     ucf_tree(tmp_path / "UCF-101")
     with pytest.raises(UsageError, match=r"there is no class 'Wakl' in .*; did you mean 'Walk'\?"):
         load(tmp_path / "UCF-101", classes=["Run", "Wakl"])
+
+
+def touched_csv(folder: Path, rows: Sequence[tuple[str, str]]) -> DataConfig:
+    """A CSV file of empty files with a label and a group each."""
+    for number in range(len(rows)):
+        (folder / f"{number}.mp4").touch()
+    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "group"))
+        writer.writerows((f"{number}.mp4", *row) for number, row in enumerate(rows))
+    return DataConfig(videos=str(folder / "table.csv"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Walk", "walk"), ("push ups", "push_ups"), ("u\u0308ben", "\u00fcben"), ("a  b", "a b")]
+)
+def test_classes_that_differ_in_writing_alone_are_warned_of(
+    one: str, other: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kresp3d.datasets.catalog.logger.propagate", True)
+    config = touched_csv(tmp_path, [(label, "") for label in (one, other, "run") for _ in range(3)])
+    # They are two classes all the same.
+    assert set(load_catalog(config).classes) == {one, other, "run"}
+    assert "differ only in" in caplog.text and f"'{one}'" in caplog.text and f"'{other}'" in caplog.text
+    assert "'run'" not in caplog.text
+
+
+def test_classes_of_other_signs_are_not_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kresp3d.datasets.catalog.logger.propagate", True)
+    load_catalog(touched_csv(tmp_path, [(label, "") for label in ("-5", "5", "a1", "a-1", "b") for _ in range(3)]))
+    assert "differ only in" not in caplog.text
+
+
+@pytest.mark.parametrize(("column", "kind"), [(0, "classes"), (1, "groups")])
+def test_names_that_are_shown_alike_are_refused(column: int, kind: str, tmp_path: Path) -> None:
+    texts = [("x\ty", "x\\ty", "z")[number % 3] for number in range(9)]
+    rows = [(text, "g") if column == 0 else (f"c{number % 2}", text) for number, text in enumerate(texts)]
+    with pytest.raises(KrespError, match=rf"two {kind} that are shown as x\\ty"):
+        load_catalog(touched_csv(tmp_path, rows))

@@ -13,6 +13,7 @@ from kresp3d.config.schema import load_config
 from kresp3d.datasets.auto_split import split_data
 from kresp3d.datasets.catalog import load_catalog, read_entries
 from kresp3d.datasets.first_config import first_config, survey, told
+from kresp3d.datasets.source import resolve_videos
 from kresp3d.system.errors import KrespError, UsageError
 
 
@@ -137,3 +138,17 @@ def test_what_cannot_be_trained_on_gets_a_sentence(tmp_path, names, error, words
         survey(tmp_path / "nothing")
     with pytest.raises(UsageError, match="received"):
         survey(touch(tmp_path, "a.txt") / "a.txt")
+
+
+@pytest.mark.parametrize("name", ["new\nline", 'it\'s: "#1"', "null", "ünï", "tab\there", "{a: 1}", "\u2028"])
+def test_a_folder_of_any_name_gives_a_file_that_can_be_read(tmp_path, name):
+    videos = touch(tmp_path / name, *(f"{c}/{n}.mp4" for c in ("walk", "jump") for n in range(6)))
+    assert write(videos, tmp_path / "mine.yaml")[1].data.videos == str(videos)
+
+
+def test_a_folder_with_the_name_of_the_embedded_dataset_is_not_that(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / "synthetic", *(f"{c}/{n}.mp4" for c in ("walk", "jump") for n in range(6)))
+    found, config, _ = write(Path("synthetic"), tmp_path / "mine.yaml")
+    assert config.data.videos == "./synthetic" and found.videos == {"walk": 6, "jump": 6}
+    assert resolve_videos(config.data).videos == "./synthetic"

@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kresp3d.cli.main import main
-from kresp3d.evaluation.doubts import doubts
+from kresp3d.evaluation.doubts import absent_classes, doubts
+from kresp3d.evaluation.metrics import evaluate_scores
 from kresp3d.records.index import INDEX
 from kresp3d.runs.run_folder import RunFolder
 
@@ -52,8 +54,35 @@ def test_another_runs_test_videos_that_the_network_was_trained_on_are_counted(ru
         "\n".join(row.replace(",train", ",test") if number in moved else row for number, row in enumerate(rows))
     )
     (sentence,) = doubts(other, "test", trained_in=run)
-    assert sentence.startswith(f"2 of these 8 videos, such as {rows[moved[0]].split(',')[0]}, were among those")
+    assert sentence.startswith(f"2 of these 8 videos, such as {rows[moved[0]].split(',')[0]}, have the content of")
     assert doubts(other, "test", trained_in=None) == []
+    # Without the files, names are all that tells.
+    index = run.records_folder / INDEX
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"source": str(tmp_path / "gone")}))
+    (sentence,) = doubts(other, "test", trained_in=run)
+    assert sentence.startswith(f"2 of these 8 videos, such as {rows[moved[0]].split(',')[0]}, have the names of")
+
+
+def test_copies_of_training_videos_among_the_test_videos_are_told(run, tmp_path):
+    source = Path(json.loads((run.records_folder / INDEX).read_text())["source"])
+    copy = Path(shutil.copytree(source, tmp_path / "videos"))
+    index = run.records_folder / INDEX
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"source": str(copy)}))
+    names = {split: [name for name, of in run.videos().items() if of == split] for split in ("train", "test")}
+    assert doubts(run, "test", trained_in=run) == []
+    shutil.copy(copy / names["train"][0], copy / names["test"][1])
+    (sentence,) = doubts(run, "test", trained_in=run)
+    assert sentence.startswith(
+        f"1 of these 6 videos, such as {names['test'][1]} ({names['train'][0]}), have the content"
+    )
+
+
+def test_classes_without_a_video_are_named():
+    scores = np.eye(4)[[0, 2, 0]]
+    found = evaluate_scores(scores, np.arange(3), np.array([0, 2, 2]), "abcd", ["x", "y", "z"])
+    (sentence,) = absent_classes(found)
+    assert "no video is of 2 of the 4 classes (b, d)" in sentence
+    assert absent_classes(evaluate_scores(np.eye(2), np.arange(2), np.arange(2), "ab", ["x", "y"])) == []
 
 
 def test_changed_videos_are_told(run):

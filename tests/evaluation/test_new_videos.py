@@ -114,7 +114,10 @@ def listed(videos, *overrides, **options):
 
 def test_classes_that_the_network_does_not_know_are_named_or_left_out(tmp_path):
     folder = touch(tmp_path / "v", "light/a.mp4", "Dark/b.mp4", "Dark/c.mp4", "odd/d.mp4")
-    with pytest.raises(UsageError, match=r"2 classes .*\(Dark, odd; it knows dark, light, none\).*3 videos.*--skip-un"):
+    with pytest.raises(
+        UsageError,
+        match=r"2 classes .*\(Dark, odd; it knows dark, light, none\); 'Dark' may be 'dark': .*3 videos.*--skip-un",
+    ):
         listed(folder)
     assert listed(folder, skip_unknown=True) == (["light/a.mp4"], {"Dark": 2, "odd": 1})
     assert listed(folder, "data.classes=[light, odd]", skip_unknown=True) == (["light/a.mp4"], {"odd": 1})
@@ -196,16 +199,31 @@ def test_a_run_is_measured_and_its_own_report_stays(trained_run, new_videos, tmp
     assert (tmp_path / "three" / "report.md").is_file()
 
 
-def test_videos_of_the_training_are_told_by_their_names(trained_run, tiny_config, tmp_path, caplog, monkeypatch):
+def test_videos_of_the_training_are_told_by_their_content_and_by_their_names(
+    trained_run, tiny_config, tmp_path, caplog, monkeypatch
+):
     monkeypatch.setattr("kresp3d.evaluation.new_videos.logger.propagate", True)
     network = kresp3d.load(trained_run)
     with (trained_run / "catalog.csv").open() as file:
         # By the validation videos the best epoch was chosen.
         used = ("train", "validation") if RunFolder(trained_run).config.training.keep == "best" else ("train",)
-        known = [row["name"] for row in csv.DictReader(file) if row["split"] in used]
+        known = {row["name"]: row["label"] for row in csv.DictReader(file) if row["split"] in used}
     network.evaluate(tiny_config["data"]["videos"], clips=1, out=tmp_path / "out")
-    sentence = f"{len(known)} of these 24 videos, such as "
-    assert sentence in caplog.text and sentence in (tmp_path / "out" / "report.md").read_text()
+    sentence = f"{len(known)} of these 24 videos, such as {next(iter(known))}, have the content of"
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert sentence in caplog.text and sentence in report and "have the names" not in report
+    assert "by name and by content" in report
+    # One under another name, and one under the name of another.
+    source, (first, second, *_) = Path(tiny_config["data"]["videos"]), known
+    for name, label in ((first, known[first]), (second, known[second])):
+        (tmp_path / "mine" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, tmp_path / "mine" / label / f"renamed_{Path(name).name}")
+    test = next(path for path in sorted(source.rglob("*.mp4")) if path.relative_to(source).as_posix() not in known)
+    shutil.copy(test, tmp_path / "mine" / first)
+    caplog.clear()
+    network.evaluate(tmp_path / "mine", clips=1)
+    assert "2 of these 3 videos, such as " in caplog.text and f"({first}), have the content of" in caplog.text
+    assert f"1 of these 3 videos, such as {first}, have the names of" in caplog.text
 
 
 def test_an_exported_file_without_its_run_and_without_tensorflow(exported_run, new_videos, tmp_path):

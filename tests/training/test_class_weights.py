@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from kresp3d.config.schema import parse_config
+from kresp3d.config.schema import load_config, parse_config
 from kresp3d.system.errors import UsageError
 from kresp3d.training.class_weights import class_weights
 
@@ -45,10 +45,32 @@ def test_an_unknown_class_is_named():
         weights_of({"fly": 2}, ["fall"])
 
 
-@pytest.mark.parametrize("wanted", ["auto", {"fall": 0}, {"fall": -1}, {"fall": "much"}, 3])
-def test_what_is_no_weight_is_refused(wanted):
-    with pytest.raises(UsageError, match=r"training\.class_weights"):
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *("auto", None, 3, ["fall"], {"fall": 0}, {"fall": -1}, {"fall": "much"}, {True: 2}),
+        *({"fall": float("inf")}, {"fall": float("nan")}, {"fall": 1e7}, {"fall": 1e-7}),
+    ],
+)
+def test_what_is_no_weight_is_refused_in_one_sentence(wanted):
+    with pytest.raises(UsageError) as caught:
         weights_of(wanted, ["fall"])
+    assert str(caught.value).startswith("the test: 'training.class_weights': expected none, balanced, or")
+    # None of the words that a union of types is checked by.
+    assert not {"literal", "constrained", "dictionary"} & set(str(caught.value).split("'"))
+    assert str(caught.value).count("training.class_weights") == 1
+
+
+def test_classes_whose_names_are_numbers_have_weights():
+    config = load_config(None, ["training.class_weights={1: 3, '02': 4}"])
+    assert config.training.class_weights == {"1": 3, "02": 4}
+    found = class_weights(config, ["1", "02", "7"], ("02", "1", "7"))
+    np.testing.assert_allclose(found, np.array([4, 3, 1]) * 3 / 8, rtol=1e-6)
+
+
+def test_the_largest_and_the_least_weight_are_finite_together():
+    found = weights_of({"fall": 1e6, "run": 1e-6}, ["fall", "run", "walk"])
+    assert np.isfinite(found).all() and (found > 0).all()
 
 
 def test_balancing_twice_is_refused():

@@ -95,11 +95,13 @@ def test_what_is_given_is_kept_and_nothing_is_measured_for_it():
 
 @pytest.mark.parametrize(
     ("length", "frames", "stride"),
-    [(60, 16, 2), (45, 16, 1), (300, 16, 2), (17, 16, 1), (16, 16, 1), (10, 10, 1), (1, 1, 1)],
+    [(60, 16, 2), (45, 16, 1), (300, 16, 2), (17, 16, 1), (16, 15, 1), (10, 9, 1), (2, 1, 1), (1, 1, 1)],
 )
 def test_clips_are_cut_by_how_long_the_videos_are(length, frames, stride):
     plan = plan_of(20, length)
     assert (plan.config.model.frames, plan.config.clip.frame_stride) == (frames, stride)
+    # Nothing is looped, and nothing warned of, but where a video has no residual frame at all.
+    assert bool(doubts(plan)) == (length == 1)
 
 
 def test_half_of_the_videos_decide_and_not_a_few_long_ones():

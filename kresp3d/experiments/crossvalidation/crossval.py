@@ -10,6 +10,7 @@ from rich.console import Console
 
 from kresp3d.config.schema import Config, load_config
 from kresp3d.datasets.catalog import read_entries
+from kresp3d.datasets.copies import warn_of_copies
 from kresp3d.datasets.splits import count
 from kresp3d.experiments.cost import measure_rate, survey
 from kresp3d.experiments.crossvalidation.display import CrossValidationDisplay, fold_table
@@ -32,6 +33,7 @@ from kresp3d.runs.run_folder import command_line, settle_precision
 from kresp3d.system.errors import KrespError, UsageError
 from kresp3d.system.machine import usable_cores
 from kresp3d.system.storage import is_remote
+from kresp3d.training.class_weights import class_weights
 from kresp3d.training.plan import Videos, settle, tell
 from kresp3d.training.preparation import prepare_with_progress, resolve_with_progress
 
@@ -74,19 +76,25 @@ def cross_validate(
             f"The data brings a test split of its own: its {count(left_out, 'video')} are left out, and the other "
             f"{len(entries)} are cross-validated; --all takes all of them",
         )
-    # Before videos are decoded and an earlier result is deleted.
+    labels = [entry.label for entry in entries]
+    class_weights(config, labels, sorted(set(labels)))
+    # Once before videos are decoded, and once more before an earlier result is deleted.
     make_plan(entries, folds, config.data.split_seed, everything=everything, left_out=left_out)
-    folder.begin(config, resume=resume, overwrite=overwrite)
     with _said_before():
         records = prepare_with_progress(config.data)
     plan = make_plan(
         decodable(entries, records), folds, config.data.split_seed, everything=everything, left_out=left_out
     )
+    folder.begin(config, resume=resume, overwrite=overwrite)
     plan = _settle_plan(folder, plan)
+    # More would only get a smaller share of the cores each.
+    jobs = min(jobs, len(plan.numbers))
     config = _settle_config(folder, config, plan, records, jobs, console)
     surveyed = survey({"fold": config.model}, len(records.classes))
     check_gpus(jobs, surveyed.gpus)
     _explain(plan, config, records, console)
+    fold_of = {video.name: video.fold for video in plan.videos}
+    warn_of_copies({e.name: e.path for e in entries if e.name in fold_of}, fold_of, "fold")
     runner = Runner(folder, config, plan, records, jobs)
     facts = Facts(command_line(), records.classes, records.index.get("bad", 0), surveyed)
     display = CrossValidationDisplay(runner, console)
