@@ -45,14 +45,45 @@ def cpu_model(cpuinfo: str | None) -> str | None:
 
 
 def memory() -> tuple[int | None, int | None]:
-    """Bytes of memory in all and available, within a container's limit; `None` where it is not known."""
+    """Bytes of memory in all and available, within a container's or a job's limit; `None` where it is not known."""
     lines = (line.partition(":") for line in (read_text("/proc/meminfo") or "").splitlines())
     values = {key: int(value.split()[0]) * 1024 for key, _, value in lines}
     total, available = values.get("MemTotal"), values.get("MemAvailable")
-    limit, used = read_text("/sys/fs/cgroup/memory.max"), read_text("/sys/fs/cgroup/memory.current")
-    if total is None or available is None or not (limit and limit.strip().isdigit() and used):
+    if total is None or available is None:
         return total, available
-    return min(total, int(limit)), min(available, max(0, int(limit) - int(used)))
+    for limit, used in _limits():
+        total, available = min(total, limit), min(available, max(0, limit - used))
+    return total, available
+
+
+#: Of both versions of Linux's control groups: what `/proc/self/cgroup` calls them, where they are, the limit, what is in
+#: use, and what begins the names of that part of it which is files that were read: it gives way when memory is asked for.
+_GROUPS = (
+    ("", "/sys/fs/cgroup", "memory.max", "memory.current", ""),
+    ("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
+
+
+def _limits() -> list[tuple[int, int]]:
+    """The limit of each control group that this process is in, and the bytes in use there, files that were read aside.
+
+    A container sees its own group as the root; what a scheduler has limited, as Slurm does, is further down.
+    """
+    own = [line.split(":", 2) for line in (read_text("/proc/self/cgroup") or "").splitlines() if line.count(":") >= 2]
+    found = []
+    for kind, root, limit_name, used_name, prefix in _GROUPS:
+        path = next((path for _, kinds, path in own if kind in kinds.split(",")), "")
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        files = (f"{prefix}active_file", f"{prefix}inactive_file")
+        for depth in range(len(parts) + 1):
+            folder = "/".join([root, *parts[:depth]])
+            limit, used = read_text(f"{folder}/{limit_name}"), read_text(f"{folder}/{used_name}")
+            if not (limit and limit.strip().isdigit() and used):
+                continue
+            rows = [line.split() for line in (read_text(f"{folder}/memory.stat") or "").splitlines()]
+            cached = sum(int(row[1]) for row in rows if len(row) == 2 and row[0] in files)
+            found.append((int(limit), max(0, int(used) - cached)))
+    return found
 
 
 def read_text(path: str) -> str | None:
@@ -68,7 +99,16 @@ def peak_memory() -> int | None:
 
     Not `getrusage`, which after a fork also counts what the parent had in use.
     """
+    return _of_this_process("VmHWM")
+
+
+def resident_memory() -> int | None:
+    """Bytes of memory this process has in use; `None` where it is not known."""
+    return _of_this_process("VmRSS")
+
+
+def _of_this_process(name: str) -> int | None:
     for line in (read_text("/proc/self/status") or "").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return None
