@@ -56,8 +56,9 @@ def memory() -> tuple[int | None, int | None]:
     return total, available
 
 
-#: Of both versions of Linux's control groups: what `/proc/self/cgroup` calls them, where they are, the limit, what is in
-#: use, and what begins the names of that part of it which is files that were read: it gives way when memory is asked for.
+#: Of both versions of Linux's control groups: what `/proc/self/cgroup` calls them, where they are, the limit, what is
+#: in use, and what begins the names of that part of it which is files that were read: it gives way when memory is
+#: asked for.
 _GROUPS = (
     ("", "/sys/fs/cgroup", "memory.max", "memory.current", ""),
     ("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
