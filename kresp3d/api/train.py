@@ -157,18 +157,24 @@ def _ready(
     """
     from kresp3d.training.memory import check_memory
 
-    check_memory(config, len(records.classes), records.split("train"))
+    def check(planned: Config) -> None:
+        check_memory(planned, len(records.classes), sum(video.decoded for video in records.split("train")))
+
     if not config.auto and not first:
+        check(config)
         return config, ()
 
     def measure(planned: Config) -> float:
         from kresp3d.training.rate import measure_clips_per_second
 
+        check(planned)
         return measure_clips_per_second(planned, len(records.classes), strategy)
 
     # Several hosts must plan alike.
     measured = None if config.training.strategy == "multi_worker" else measure
     plan = settle(config, Videos.of(records, config), measured, first)
+    if plan.rate is None:
+        check(plan.config)
     tell(plan)
     console.print(str(plan))
     return plan.config, plan.notes

@@ -59,12 +59,17 @@ def command(
     from kresp3d.api.compress import begin, check_source, compress_config, load_source
     from kresp3d.api.train import train_and_measure
     from kresp3d.records.index import read_index
+    from kresp3d.training.memory import check_memory
     from kresp3d.training.strategy import make_strategy
 
     config = compress_config(trained, method, overrides)
     # Logical devices can be made only before TensorFlow computes anything, as it does to look at the network.
     make_strategy(config.training)
     network = None if resume else load_source(trained, config)
+    if network is not None:
+        # Before anything is replaced.
+        decoded = sum(video.decoded for video in trained.records("train"))
+        check_memory(config, len(trained.classes), decoded, network=network)
     console = plain_console(soft_wrap=True)
     with run.locked():
         if resume:

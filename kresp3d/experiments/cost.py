@@ -6,12 +6,14 @@ The process that leads a reproduction imports no TensorFlow, which would hold me
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
 from kresp3d.config.schema import Config, ModelConfig, parse_config
+from kresp3d.records.index import Record
+from kresp3d.runs.run_folder import settle_precision
 from kresp3d.system.errors import UsageError
 
 
@@ -31,18 +33,30 @@ class Survey:
     gpus: tuple[str, ...]
 
 
-def survey(models: Mapping[str, ModelConfig], classes: int) -> Survey:
+def survey(
+    models: Mapping[str, ModelConfig],
+    classes: int,
+    base: Config | None = None,
+    videos: Iterable[Record] = (),
+    jobs: int = 1,
+) -> Survey:
     """Build each network once, which also shows whether it can be built.
 
     Args:
         models: The networks, by row.
         classes: Number of classes.
+        base: How they are trained; then it is made sure that the memory will do.
+        videos: The training videos.
+        jobs: Trainings at a time.
 
     Raises:
         UsageError: If a network cannot be built.
+        KrespError: If the trainings will not fit into memory.
     """
+    text = None if base is None else settle_precision(base).to_yaml()
+    decoded = sum(video.decoded for video in videos)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_survey, dict(models), classes).result()
+        return pool.submit(_survey, dict(models), classes, text, decoded, jobs).result()
 
 
 def measure_rate(config: Config, classes: int, cores: Collection[int] | None = None) -> float:
@@ -55,6 +69,9 @@ def measure_rate(config: Config, classes: int, cores: Collection[int] | None = N
 
     Returns:
         Training clips a second.
+
+    Raises:
+        KrespError: If it will not fit into memory.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measure_rate, config.to_yaml(), classes, cores).result()
@@ -68,14 +85,16 @@ def _measure_rate(config_text: str, classes: int, cores: Collection[int] | None)
 
     quieten()
     from kresp3d.system.plain_yaml import parse_yaml
+    from kresp3d.training.memory import check_memory
     from kresp3d.training.rate import measure_clips_per_second
     from kresp3d.training.strategy import make_strategy
 
     config = parse_config(parse_yaml(config_text), "the configuration")
+    check_memory(config, classes)
     return measure_clips_per_second(config, classes, make_strategy(config.training))
 
 
-def _survey(models: dict[str, ModelConfig], classes: int) -> Survey:
+def _survey(models: dict[str, ModelConfig], classes: int, base: str | None, decoded: int, jobs: int) -> Survey:
     from kresp3d.system.quiet import quieten
 
     quieten()
@@ -84,6 +103,8 @@ def _survey(models: dict[str, ModelConfig], classes: int) -> Survey:
 
     from kresp3d.nn import P3DResNet
     from kresp3d.nn.profile import profile
+    from kresp3d.system.plain_yaml import parse_yaml
+    from kresp3d.training.memory import check_together
 
     costs = {}
     for row, model in models.items():
@@ -94,6 +115,10 @@ def _survey(models: dict[str, ModelConfig], classes: int) -> Survey:
             raise UsageError(f"row {row}: the network cannot be built with this configuration: {reason}") from None
         costs[row] = Cost(found.parameters, found.macs)
         keras.backend.clear_session()
+    if base is not None:
+        config = parse_config(parse_yaml(base), "the configuration")
+        trained = {row: config.model_copy(update={"model": model}) for row, model in models.items()}
+        check_together(trained, classes, decoded, jobs)
     devices = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(device) for device in devices]
     return Survey(costs, tuple(str(detail.get("device_name", "GPU")) for detail in details))

@@ -49,6 +49,11 @@ class Record:
     offset: int
     length: int
 
+    @property
+    def decoded(self) -> int:
+        """Bytes of its pictures, decoded."""
+        return 3 * self.frames * self.height * self.width
+
 
 @dataclass(frozen=True)
 class Records:

@@ -124,7 +124,7 @@ def frame_reader(table: VideoTable, records: Sequence[Record], folder: str | Pat
     Raises:
         KrespError: If a record is damaged.
     """
-    size = sum(record.frames * record.height * record.width * 3 for record in records)
+    size = sum(record.decoded for record in records)
     if size > most_bytes:
         return decode_frames
     held = tf.raw_ops.EmptyTensorList(

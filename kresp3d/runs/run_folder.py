@@ -427,7 +427,7 @@ class RunFolder:
 
 def settle_precision(config: Config) -> Config:
     """The configuration with the precision that this machine trains in, where it says `auto`."""
-    return _with_precision(config, _fast_precision())
+    return _with_precision(config, fast_precision())
 
 
 def _with_precision(config: Config, precision: str) -> Config:
@@ -438,8 +438,8 @@ def _with_precision(config: Config, precision: str) -> Config:
     return config.model_copy(update={"training": training})
 
 
-def _fast_precision() -> str:
-    """Return the precision that this machine's CPU trains in fastest."""
+def fast_precision() -> str:
+    """The precision that this machine's CPU trains in fastest."""
     # x86-64 and 64-bit Arm.
     has_bfloat16 = cpu_flags(read_text("/proc/cpuinfo")) & {"avx512_bf16", "amx_bf16", "bf16"}
     return "mixed_bfloat16" if has_bfloat16 else "float32"

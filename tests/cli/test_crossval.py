@@ -121,7 +121,7 @@ def train_by_script(tmp_path, monkeypatch):
     from kresp3d.experiments.crossvalidation import crossval
 
     # Counting takes a process with TensorFlow.
-    monkeypatch.setattr(crossval, "survey", lambda models, classes: Survey({"fold": Cost(1, 1)}, ()))
+    monkeypatch.setattr(crossval, "survey", lambda *given: Survey({"fold": Cost(1, 1)}, ()))
 
     def make(text):
         script = tmp_path / "python"

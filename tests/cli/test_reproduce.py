@@ -102,7 +102,7 @@ def no_survey(monkeypatch):
     from kresp3d.experiments.cost import Cost, Survey
     from kresp3d.experiments.reproduction import reproduce
 
-    def survey(models, classes):
+    def survey(models, classes, *given):
         return Survey({row: Cost(1, 1) for row in models}, ())
 
     monkeypatch.setattr(reproduce, "survey", survey)
@@ -183,6 +183,6 @@ def test_trainings_do_not_fight_for_a_gpu(config_file, tmp_path, monkeypatch, ca
     from kresp3d.experiments.reproduction import reproduce
 
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
-    monkeypatch.setattr(reproduce, "survey", lambda models, classes: Survey({}, ("NVIDIA H100",)))
+    monkeypatch.setattr(reproduce, "survey", lambda *given: Survey({}, ("NVIDIA H100",)))
     assert main(["reproduce", "-c", str(config_file), "--out", str(tmp_path / "paper"), "--jobs", "2"]) == 2
     assert "memory of the GPU (NVIDIA H100); use --jobs 1" in capsys.readouterr().err

@@ -157,10 +157,10 @@ def test_overwrite_begins_anew(run, config_file, capsys):
 
 
 def test_what_does_not_fit_into_memory_stops_before_anything_is_replaced(run, config_file, capsys, monkeypatch):
-    monkeypatch.setattr("kresp3d.training.memory.memory", lambda: (2**30, 2**29))
+    monkeypatch.setattr("kresp3d.training.memory.available", lambda: 2**29)
     before = contents(run)
     line = fails(["train", "--config", config_file, "--out", run, "--overwrite"], 1, capsys)
-    assert "GiB of memory, and 0.5 GiB are free; lower training.batch_size" in line
+    assert "GiB of memory, and 0.5 GiB are available; lower training.batch_size" in line
     assert contents(run) == before
     fails(["train", "--config", config_file, "--out", run.with_name("new")], 1, capsys)
     # Which leaves nothing in the way.

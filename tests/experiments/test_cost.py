@@ -10,7 +10,7 @@ from kresp3d.config.schema import ModelConfig, parse_config
 from kresp3d.experiments.cost import measure_rate, survey
 from kresp3d.nn import P3DResNet
 from kresp3d.nn.profile import profile
-from kresp3d.system.errors import UsageError
+from kresp3d.system.errors import KrespError, UsageError
 
 
 def test_networks_are_counted_elsewhere_and_one_that_cannot_be_built_is_named(tmp_path):
@@ -46,3 +46,16 @@ def test_the_rate_of_training_is_measured_elsewhere_and_on_the_cores_that_are_gi
     (first, *_) = os.sched_getaffinity(0)
     assert 1 < measure_rate(config, 3, [first]) < 1e6
     assert len(os.sched_getaffinity(0)) >= 1
+
+
+def test_what_does_not_fit_is_said_before_it_is_measured_or_trained():
+    # A network of 4 TiB, of which nothing is allocated.
+    large = {"frames": 4096, "size": 1024, "width": 16, "blocks": [1], "fc1": 8}
+    config = parse_config(
+        {"data": {"short_side": 1024}, "model": large, "training": {"precision": "float32", "batch_size": 8}}, "test"
+    )
+    with pytest.raises(KrespError, match=r"GiB are available; lower training\.batch_size and evaluation\.batch_size"):
+        measure_rate(config, 3)
+    tiny = ModelConfig(frames=4, size=16, width=4, blocks=(1,), fc1=8)
+    with pytest.raises(KrespError, match=r"GiB are available; lower training\.batch_size and evaluation\.batch_size"):
+        survey({"small": tiny, "large": config.model}, 3, config)

@@ -90,7 +90,7 @@ def cross_validate(
     # More would only get a smaller share of the cores each.
     jobs = min(jobs, len(plan.numbers))
     config = _settle_config(folder, config, plan, records, jobs, console)
-    surveyed = survey({"fold": config.model}, len(records.classes))
+    surveyed = survey({"fold": config.model}, len(records.classes), config, records.videos, jobs)
     check_gpus(jobs, surveyed.gpus)
     _explain(plan, config, records, console)
     fold_of = {video.name: video.fold for video in plan.videos}

@@ -36,7 +36,7 @@ def reproduce(runner: Runner, records: Records, console: Console) -> None:
     videos = Counter(video.split for video in records.videos)
     _check_splits(runner.base, videos)
     models = {row: row_config(runner.base, row).model for row in runner.results().rows}
-    surveyed = survey(models, len(records.classes))
+    surveyed = survey(models, len(records.classes), runner.base, records.split("train"), runner.jobs)
     check_gpus(runner.jobs, surveyed.gpus)
     facts = Facts(command_line(), videos, len(records.classes), surveyed)
     folder, display = runner.folder, ReproductionDisplay(runner, console)
