@@ -268,6 +268,40 @@ def test_nothing_is_prepared_or_deleted_where_the_folds_are_impossible(config_fi
     assert (out / "fold-1").is_dir()
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.class_weights={fly: 2}", "there is no class 'fly'; the classes are bend, jump, walk"),
+        ("data.max_bad=0", "more than data.max_bad allows"),
+    ],
+)
+def test_a_mistake_in_the_settings_replaces_no_cross_validation(
+    override, words, tiny_config, tmp_path, train_by_script, capsys
+):
+    videos = shutil.copytree(tiny_config["data"]["videos"], tmp_path / "videos")
+    (videos / "walk" / "g03_walk.mp4").write_bytes(b"no video")
+    config = write_config(
+        tmp_path / "own.yaml", tiny_config, videos=str(videos), cache=str(tmp_path / "data"), max_bad=0.5
+    )
+    train_by_script("exit 1")
+    arguments = ["crossval", "-c", str(config), "--out", str(tmp_path / "folds"), "--folds", "2"]
+    assert main(arguments) == 1
+    kept = {path: path.read_bytes() for path in (tmp_path / "folds").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main([*arguments, "--overwrite", "--set", override]) != 0
+    assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "folds").rglob("*") if path.is_file()} == kept
+
+
+def test_copies_in_several_folds_are_told(tiny_config, tmp_path, train_by_script, capsys):
+    videos = shutil.copytree(tiny_config["data"]["videos"], tmp_path / "videos")
+    shutil.copy(videos / "walk" / "g01_walk.mp4", videos / "walk" / "g02_walk.mp4")
+    config = write_config(tmp_path / "own.yaml", tiny_config, videos=str(videos), cache=str(tmp_path / "data"))
+    train_by_script("exit 1")
+    main(["crossval", "-c", str(config), "--out", str(tmp_path / "folds"), "--folds", "8"])
+    assert "another fold, such as walk/g01_walk.mp4 and walk/g02_walk.mp4" in capsys.readouterr().err
+
+
 def test_only_one_cross_validation_works_in_a_folder(config_file, tmp_path, capsys):
     out = tmp_path / "folds"
     out.mkdir()

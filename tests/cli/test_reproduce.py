@@ -147,6 +147,29 @@ def test_only_one_reproduction_works_in_a_folder(config_file, tmp_path, capsys):
     assert "another process is reproducing into" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.videos=/nowhere", "/nowhere does not exist"),
+        ("training.class_weights={fly: 2}", "there is no class 'fly'; the classes are bend, jump, walk"),
+    ],
+)
+def test_a_mistake_in_the_settings_replaces_nothing(
+    override, words, config_file, tmp_path, no_survey, monkeypatch, capsys
+):
+    from kresp3d.experiments.reproduction.runner import Runner
+
+    monkeypatch.setattr(Runner, "run", lambda self, **callbacks: None)
+    out = tmp_path / "earlier"
+    assert main(["reproduce", "-c", str(config_file), "--out", str(out)]) == 0
+    kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert len(kept) > 3
+    capsys.readouterr()
+    assert main(["reproduce", "-c", str(config_file), "--out", str(out), "--overwrite", "--set", override]) == 2
+    assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == kept
+
+
 def test_what_is_somebody_elses_is_left_as_it_is(config_file, tmp_path, capsys):
     theirs = tmp_path / "theirs"
     theirs.mkdir()

@@ -129,6 +129,28 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_a_report(config_file, tmp_path, mon
     assert "1 finished, 1 not finished" in (tmp_path / "sweep" / "report.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.videos=/nowhere", "/nowhere does not exist"),
+        ("training.class_weights={fly: 2}", "there is no class 'fly'; the classes are bend, jump, walk"),
+    ],
+)
+def test_a_mistake_in_the_settings_replaces_nothing(override, words, config_file, tmp_path, monkeypatch, capsys):
+    from kresp3d.experiments.tuning.journal import Outcome
+    from kresp3d.experiments.tuning.trial import TrialRunner
+
+    monkeypatch.setattr(TrialRunner, "run", lambda *arguments, **options: Outcome("done", (0.5,), 2, 1.0))
+    out = tmp_path / "earlier"
+    assert main(["tune", "-c", str(config_file), "--out", str(out)]) == 0
+    kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert len(kept) > 3
+    capsys.readouterr()
+    assert main(["tune", "-c", str(config_file), "--out", str(out), "--overwrite", "--set", override]) == 2
+    assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == kept
+
+
 def test_what_is_somebody_elses_is_left_as_it_is(config_file, tmp_path, capsys):
     theirs = tmp_path / "theirs"
     theirs.mkdir()

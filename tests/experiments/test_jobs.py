@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kresp3d.experiments.jobs import check_gpus, continue_command, share_cores, status_of
+from kresp3d.experiments.jobs import Jobs, check_gpus, continue_command, share_cores, status_of
 from kresp3d.system.errors import UsageError
 from kresp3d.training.process import Training
 
@@ -33,6 +33,41 @@ def test_cores_are_shared_evenly(cores, jobs):
     assert min(sizes) >= 1 and max(sizes) - min(sizes) <= 1
     if jobs <= len(cores):
         assert sum(sizes) == len(set().union(*shares)) == len(cores)
+
+
+@pytest.mark.parametrize(("jobs", "done", "expected"), [(9, 0, 3), (2, 0, 2), (9, 2, 1), (1, 0, 1)])
+def test_cores_are_shared_among_the_trainings_that_are_left(jobs, done, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(12)))
+    given = []
+
+    class Process:
+        returncode = 1
+
+        def poll(self):
+            return 1
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    def start(arguments, log, cores):
+        given.append(cores)
+        return Process()
+
+    monkeypatch.setattr("kresp3d.experiments.jobs.processes.start", start)
+    monkeypatch.setattr("kresp3d.experiments.jobs.processes.POLL", 0)
+    for number in range(done):
+        training = Training(tmp_path / str(number))
+        training.path.mkdir()
+        (training.path / "metrics.json").write_text("{}")
+        training.run.history_file.write_text("epoch\n1\n")
+    work = Jobs(training=lambda key: Training(tmp_path / str(key)), begin=lambda *_: None, epochs=1, jobs=jobs)
+    work.run(range(3))
+    assert len(given) == 3 - done and len(work.failures) == 3 - done
+    # A single one has all cores, as its process does.
+    assert {None if cores is None else len(cores) for cores in given} == {None if expected == 1 else 12 // expected}
 
 
 def test_the_command_that_goes_on():
