@@ -193,7 +193,8 @@ def test_a_class_of_which_no_training_video_can_be_decoded_is_named(tiny_config,
         split = {row["name"]: row["split"] for row in csv.DictReader(file)}
     for name in [name for name, of in split.items() if of == "train" and name.startswith("walk/")]:
         (videos / name).write_bytes(b"no video")
-    values = {**tiny_config, "data": {**tiny_config["data"], "videos": str(videos), "max_bad": 0.5}}
+    data = {**tiny_config["data"], "videos": str(videos), "cache": str(tmp_path / "data"), "max_bad": 0.5}
+    values = {**tiny_config, "data": data}
     (tmp_path / "broken.yaml").write_text(yaml.safe_dump(values))
     before = contents(run)
     assert main(["train", "--config", str(tmp_path / "broken.yaml"), "--out", str(run), "--overwrite"]) == 1

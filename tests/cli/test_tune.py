@@ -97,7 +97,7 @@ def test_a_finished_sweep_is_left_alone_and_resumed_at_once(config_file, tmp_pat
     monkeypatch.setattr(TrialRunner, "run", lambda *arguments, **options: pytest.fail("a trial was run again"))
     assert main([*arguments, "--resume"]) == 0
     assert main([*arguments, "--resume", "--seeds", "2"]) == 2
-    assert "another tune.seeds" in capsys.readouterr().err
+    assert "begun with tune.seeds=1 (now 2)" in capsys.readouterr().err
 
 
 def test_when_every_trial_fails_the_sweep_does(config_file, tmp_path, monkeypatch, capsys):
