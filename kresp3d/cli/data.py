@@ -103,13 +103,13 @@ def stats(config: Config) -> None:
     Also names groups that are on both sides of a split. Reads the headers of the videos and needs no records.
     """
     from kresp3d.api.suggest import suggested
-    from kresp3d.cli.suggest import show
+    from kresp3d.cli.suggest import show, shown_below
     from kresp3d.datasets.inspect import read_facts, summarise
     from kresp3d.datasets.splits import count, shorten
 
     config, settled = _split(config)
     data = _resolve(config)
-    with progress_bar("Reading") as progress:
+    with shown_below(), progress_bar("Reading") as progress:
         facts, classes, bad = read_facts(data, progress=progress)
     found = summarise(facts, classes, bad)
     _console().print(_table(found))
@@ -126,7 +126,13 @@ def stats(config: Config) -> None:
         first_bad = found.bad[0]
         click.echo(f"{count(len(found.bad), 'video')} cannot be opened, such as {first_bad.name}: {first_bad.reason}")
     click.echo()
-    show(suggested(config, facts, classes, first=settled), _console())
+    try:
+        suggestion = suggested(config, facts, classes, first=settled)
+    except KrespError as error:
+        # There are figures, but nothing to plan by.
+        click.echo(error)
+        return
+    show(suggestion, _console())
 
 
 @command.command()

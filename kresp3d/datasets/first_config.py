@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import yaml
 
-from kresp3d.config.schema import SYNTHETIC, Config, load_config
+from kresp3d.config.schema import SYNTHETIC, Config, Overrides, load_config, override_config
 from kresp3d.datasets.auto_split import split_data
 from kresp3d.datasets.catalog import Catalog, catalog_of, read_entries
 from kresp3d.datasets.groups import suggest_group_regex
@@ -59,8 +61,12 @@ class Survey:
         return ", ".join(f"{counts[split]} {split}" for split in SPLITS)
 
 
-def survey(videos: Path) -> Survey:
+def survey(videos: Path, overrides: Overrides = ()) -> Survey:
     """Look at a folder of videos or a CSV file; opens no video.
+
+    Args:
+        videos: The folder or file.
+        overrides: Laid over the configuration that is found.
 
     Raises:
         UsageError: If there is neither, or a CSV has a wrong line.
@@ -72,14 +78,18 @@ def survey(videos: Path) -> Survey:
     # Without a folder before it, the name would stand for the embedded dataset.
     place = f"./{videos}" if str(videos) == SYNTHETIC else str(videos)
     values: dict[str, object] = {"name": _name(videos), "data.videos": place, "data.format": kind}
-    entries = read_entries(load_config(BASE, values).data)
+
+    def made(more: Mapping[str, object] = MappingProxyType({})) -> Config:
+        return override_config(load_config(BASE, {**values, **more}), overrides, "the options")
+
+    entries = read_entries(made().data)
     if any(_SIDES.search(entry.label) for entry in entries):
         values["clip.augment.flip"] = False
-    config = load_config(BASE, values)
+    config = made()
     expression = None if any(entry.group for entry in entries) else suggest_group_regex(entries)
     has_splits = any(entry.split is not None for entry in entries)
     if expression is not None:
-        grouped = load_config(BASE, {**values, "data.group_regex": expression})
+        grouped = made({"data.group_regex": expression})
         try:
             return Survey(
                 grouped, catalog_of(entries, split_data(grouped, entries), videos), kind, has_splits, expression

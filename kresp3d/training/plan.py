@@ -117,20 +117,25 @@ class Plan:
             return None
         return self.config.training.epochs * _seconds_of_epoch(self.config, self.videos, self.rate)
 
-    def __str__(self) -> str:
-        """One line for a person."""
+    @property
+    def outline(self) -> str:
+        """How much is trained, for a person."""
         training = self.config.training
-        line = (
-            f"Plan: {count(training.epochs, 'epoch')} of {count(self.steps, 'step')}, {self.clips:,} clips of "
+        return (
+            f"{count(training.epochs, 'epoch')} of {count(self.steps, 'step')}, {self.clips:,} clips of "
             f"{count(len(self.videos.frames), 'video')} in all"
         )
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        line = f"Plan: {self.outline}"
         return line if self.seconds is None else f"{line}; about {clock(self.seconds)} on this machine"
 
 
 def settle(
     config: Config,
     videos: Videos,
-    measure: Callable[[Config], float] | None = None,
+    measure: Callable[[Config], float | None] | None = None,
     before: Sequence[Choice] = (),
 ) -> Plan:
     """Settle what a configuration leaves at `auto`.
@@ -139,7 +144,8 @@ def settle(
         config: May have keys at `auto`.
         videos: Those of the training; at least one.
         measure: Gives the training clips a second of a configuration on this machine. Asked once, and only if
-            `training.epochs` is to be settled within `training.minutes`. Without it no limit is kept.
+            `training.epochs` is to be settled within `training.minutes`. Without it, or where it gives `None`, no limit
+            is kept.
         before: What was settled already.
     """
     choices = list(before)

@@ -48,7 +48,7 @@ def test_a_class_of_one_group_is_named():
     assert "Film c with others too" in only(found, "one group alone")
     # Where there is but one group at all, that is said instead.
     alone = advise(facts([("a", "p1", "train", 20), ("b", "p1", "train", 20)]), "ab")
-    assert not any("one group alone" in line for line in alone) and "1 group to learn from" in alone[0]
+    assert not any("one group alone" in line for line in alone) and "all videos are of one group, p1" in alone[0]
 
 
 def test_a_class_that_cannot_be_learned_comes_first():
@@ -80,3 +80,28 @@ def test_a_small_test_is_told_with_its_width():
         "within 17 points either way."
     ]
     assert "no test videos" in advise(facts(rows), "ab")[-1]
+
+
+def test_a_cross_validation_is_not_proposed_where_it_would_refuse():
+    lonely = advise(facts([*many(groups=4, each=2), ("c", "p1", "train", 40)]), "abc")
+    assert "More test videos" in only(lonely, "kresp3d crossval", "no class is of one group alone")
+    alone = advise(facts([("a", "p1", "train", 20), ("b", "p1", "train", 20)]), "ab")
+    assert not any("crossval" in line for line in alone)
+    # Without groups a class needs two videos.
+    single = advise(facts([("a", None, "train", 20), ("a", None, "test", 9), ("b", None, "train", 1)]), "ab")
+    assert "one video alone" in only(single, "More videos of b:") and "no class" in only(single, "crossval")
+    assert not any("No test video of b" in line for line in single)
+
+
+def test_short_videos_are_counted():
+    rows = facts([*many(), ("a", "p1", "train", 3)])
+    assert advise(rows, "ab", short=45) == []
+    assert (
+        "Longer videos: 323 of 323 training videos have fewer than 46 stored frames" in advise(rows, "ab", short=46)[0]
+    )
+
+
+def test_of_many_classes_a_few_are_named():
+    labels = [f"c{n:03}" for n in range(100)]
+    few = advise(facts([(label, f"p{n}", "train", 1) for label in labels for n in range(3)]), labels)
+    assert "and 94 more" in only(few, "More videos of c000 (3)") and all(len(line) < 300 for line in few)
