@@ -298,3 +298,13 @@ def test_the_configuration_of_a_compressed_run_is_not_trained_from_scratch(prune
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
     assert "kresp3d compress RUN" in sentence(capfd, 2, *words, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_does_not_fit_into_memory_replaces_nothing(pruned, trained_run, tmp_path, monkeypatch, capfd):
+    out = shutil.copytree(pruned, tmp_path / "pruned")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr("kresp3d.training.memory.available", lambda: 2**29)
+    line = sentence(capfd, 1, "compress", trained_run, "--method", "qat", "--out", out, "--overwrite")
+    # The network is what it is.
+    assert "0.5 GiB are available; lower training.batch_size" in line and "model.size" not in line
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
