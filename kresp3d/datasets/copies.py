@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +86,11 @@ def _parts(indices: Sequence[int], paths: Sequence[Path], key: Callable[[Path], 
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size
+    status = path.stat()
+    # A pipe has no content to compare, and whoever opens it waits for somebody to write.
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return status.st_size
 
 
 def _ends(path: Path) -> str:

@@ -29,6 +29,15 @@ def test_equal_files_are_those_with_the_same_bytes(tmp_path_factory, contents):
         assert sorted(equal_files(paths)) == sorted(same for same in expected.values() if len(same) > 1)
 
 
+def test_pipes_and_what_is_not_there_are_passed_over(tmp_path):
+    for name in ("a", "b"):
+        os.mkfifo(tmp_path / name)
+        (tmp_path / f"{name}.mp4").write_bytes(b"same")
+    # Opening a pipe would wait for a writer for ever.
+    paths = [tmp_path / name for name in ("a", "b", "missing", "a.mp4", "b.mp4", "missing")]
+    assert equal_files(paths) == [[3, 4]]
+
+
 def test_files_of_other_sizes_and_of_no_interest_are_not_read(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(copies, "_ends", lambda path: read.append(path.name) or path.read_bytes())
