@@ -10,7 +10,7 @@ def test_a_training_ends_with_the_process_that_started_it():
     # The module with a main that would go on for a minute.
     program = (
         "import sys, threading, time\n"
-        "from kresp3d.training import child\n"
+        "from kresp3d.cli import child\n"
         "threading.Thread(target=child.end_with_parent, daemon=True).start()\n"
         "print('up', flush=True); time.sleep(60)\n"
     )
